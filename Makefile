@@ -1,0 +1,68 @@
+# `make` lists the targets. Every target sets the project up first where that is needed.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# Where the tables lie, and how much the generator makes.
+LAKE ?= .lake
+GENERATE ?= --help
+
+PYTHON_RUN := .venv/bin/python
+CODE := pipelines jobs data deploy tests
+
+# Settings of another Spark or Python on this machine must not reach this one.
+unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYTHONHOME
+export PYTHONPATH := $(CURDIR)
+export SQL
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@echo '  LAKE=DIR chooses the lakehouse (now $(LAKE))'
+
+.PHONY: setup
+setup: ## Make .venv: Python packages, a JDK, Delta's jars, Spark's configuration
+	@deploy/setup.sh
+
+# The same without a word when there is nothing to do.
+.PHONY: ready
+ready:
+	@deploy/setup.sh --quiet
+
+.PHONY: run-local
+run-local: ready ## Sample events through bronze, silver and gold, and a summary
+	@$(PYTHON_RUN) jobs/run_local.py --lakehouse '$(LAKE)'
+
+.PHONY: query
+query: ready ## Ask the tables: make query SQL="select * from gold.journey_stats_daily"
+	@$(PYTHON_RUN) jobs/query.py --lakehouse '$(LAKE)' "$$SQL"
+
+.PHONY: generate
+generate: ready ## Make sample events: make generate GENERATE="--help"
+	@$(PYTHON_RUN) -m data.generate $(GENERATE)
+
+.PHONY: test
+test: ready ## Run the tests
+	@$(PYTHON_RUN) -m pytest -q
+
+.PHONY: check
+check: ready ## Lint, formatting, types and the rules of who imports whom
+	@.venv/bin/ruff check $(CODE)
+	@.venv/bin/ruff format --check $(CODE)
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache
+
+.PHONY: format
+format: ready ## Format the code and mend what the linter can
+	@.venv/bin/ruff check --fix-only --quiet $(CODE)
+	@.venv/bin/ruff format $(CODE)
+
+.PHONY: lock
+lock: ## Write requirements.txt from requirements.in (needs uv)
+	@command -v uv >/dev/null || { echo 'make lock needs uv: install it first' >&2; exit 2; }
+	@uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command 'make lock' --quiet requirements.in -o requirements.txt
+
+.PHONY: clean
+clean: ## Remove the local lakehouse and all caches; .venv stays
+	@rm -rf .lake .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache spark-warehouse metastore_db derby.log
+	@find pipelines jobs data deploy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

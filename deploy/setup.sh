@@ -1,0 +1,230 @@
+#!/usr/bin/env bash
+# Make the project ready to run: a virtual environment from the lock, a JDK, Delta's jars, Spark's configuration.
+# May be repeated: it does nothing when nothing changed. Exit codes: 0 ready, 2 something has to be installed first,
+# 3 a step failed. PYTHON and JAVA_HOME choose another Python (3.10 or newer) and JDK (17 or newer).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# Settings of another Spark on this machine must not reach this one.
+unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME PYSPARK_SUBMIT_ARGS
+
+DELTA=io.delta:delta-spark_4.2_2.13:4.4.0
+VENV=$PWD/.venv
+LOG=$VENV/setup.log
+STAMP=$VENV/ready
+# Everything of Delta's that Spark brings itself or that only a catalog server would need.
+NOT_NEEDED='org.*:*,com.*:*,javax.*:*,jakarta.*:*,commons-*:*,io.unitycatalog:*,io.airlift:*,io.netty:*,io.delta:delta-kernel-unitycatalog'
+
+inputs() {
+    pwd
+    cat requirements.txt deploy/jars.lock deploy/spark/* deploy/warm_up.py deploy/setup.sh
+}
+
+is_ready() {
+    [ -f "$STAMP" ] && [ -x "$VENV/bin/python" ] && [ -x "$(cat "$VENV/java_home" 2>/dev/null)/bin/java" ] &&
+        inputs | cmp -s - "$STAMP"
+}
+
+step() { printf '  %s\n' "$*"; }
+must_install() { echo "setup: $*" >&2; exit 2; }
+
+# Run a tool quietly; show the end of what it said only when it fails.
+quietly() {
+    local said="$LOG.part"
+    if "$@" >"$said" 2>&1; then
+        cat "$said" >>"$LOG"; rm -f "$said"
+    else
+        local code=$?
+        cat "$said" >>"$LOG"
+        tail -n 20 "$said" >&2; rm -f "$said"
+        echo "setup: failed (exit $code): $1; all it said is in .venv/setup.log" >&2
+        exit 3
+    fi
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+may_install() { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+
+APT_UPDATED=
+# The first of the named packages that the system's package manager can install; fails when there is none or it may not.
+install_first_of() {
+    local package
+    if command -v apt-get >/dev/null && may_install; then
+        [ -n "$APT_UPDATED" ] || { as_root apt-get update -qq >>"$LOG" 2>&1 || true; APT_UPDATED=yes; }
+        for package in "$@"; do
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" \
+                >>"$LOG" 2>&1 </dev/null && return 0
+        done
+    elif command -v dnf >/dev/null && may_install; then
+        for package in "$@"; do as_root dnf install -y -q "$package" >>"$LOG" 2>&1 </dev/null && return 0; done
+    elif command -v brew >/dev/null && [ "$(id -u)" != 0 ]; then
+        for package in "$@"; do brew install --quiet "$package" >>"$LOG" 2>&1 </dev/null && return 0; done
+    fi
+    return 1
+}
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+find_python() {
+    local name
+    for name in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.13 python3.10 python3.14 \
+        /opt/homebrew/bin/python3 /usr/local/bin/python3 /usr/bin/python3; do
+        "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null || continue
+        command -v "$name"
+        return
+    done
+    return 1
+}
+
+make_environment() {
+    local python version
+    if ! python=$(find_python); then
+        step "Python: none from 3.10 on, installing one"
+        install_first_of python3.12 python@3.12 python3.11 python3 || true
+        python=$(find_python) || must_install "no Python 3.10 or newer found: install one (Debian and Ubuntu: python3 python3-venv)"
+    fi
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        step "Python $version has no venv module, installing it"
+        install_first_of "python$version-venv" python3-venv || true
+        "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+            must_install "Python $version has no venv module: install the package python$version-venv"
+    fi
+    # An environment that was moved, or whose Python is gone, cannot be mended.
+    if [ -d "$VENV/bin" ] && [ "$("$VENV/bin/python" -c 'import sys; print(sys.prefix)' 2>/dev/null)" != "$VENV" ] ||
+        ! grep -qsF "$VENV" "$VENV/bin/pip"; then
+        rm -rf "$VENV/bin" "$VENV/lib" "$VENV/lib64" "$VENV/include" "$VENV/pyvenv.cfg" "$VENV/installed.txt"
+    fi
+    step "Python $version: virtual environment .venv"
+    [ -x "$VENV/bin/pip" ] || quietly "$python" -m venv "$VENV"
+    if ! cmp -s requirements.txt "$VENV/installed.txt"; then
+        step "Python packages (a few minutes the first time)"
+        quietly "$VENV/bin/pip" install --disable-pip-version-check --require-hashes -r requirements.txt
+        cp requirements.txt "$VENV/installed.txt"
+    fi
+}
+
+# --- Java -------------------------------------------------------------------------------------------------------------
+# The home of the java command $1 when it is 17 or newer. Asked of java itself: links and stubs tell nothing.
+home_if_good() {
+    local said version
+    said=$("$1" -XshowSettings:properties -version 2>&1) || return 1
+    version=$(sed -n 's/^ *java.specification.version = //p' <<<"$said")
+    [ "${version%%.*}" -ge 17 ] 2>/dev/null || return 1
+    sed -n 's/^ *java.home = //p' <<<"$said"
+}
+
+find_java() {
+    local home
+    for home in "${JAVA_HOME:-}" "$(command -v java | sed 's#/bin/java$##')" \
+        "$(/usr/libexec/java_home -v 17+ 2>/dev/null || true)" \
+        /usr/lib/jvm/* /opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home \
+        /usr/local/opt/openjdk*/libexec/openjdk.jdk/Contents/Home \
+        /Library/Java/JavaVirtualMachines/*/Contents/Home "$HOME"/.sdkman/candidates/java/current; do
+        [ -n "$home" ] && [ -x "$home/bin/java" ] && home_if_good "$home/bin/java" && return
+    done
+    return 1
+}
+
+make_java() {
+    if ! JAVA_HOME=$(find_java); then
+        step "Java: none from 17 on, installing one"
+        install_first_of openjdk-17-jre-headless openjdk-21-jre-headless java-17-openjdk-headless \
+            java-21-openjdk-headless openjdk@17 || true
+        JAVA_HOME=$(find_java) || must_install "no JDK 17 or newer found: install one (Debian and Ubuntu: openjdk-17-jre-headless, macOS: brew install openjdk@17) or set JAVA_HOME"
+    fi
+    export JAVA_HOME
+    step "Java: $JAVA_HOME"
+    echo "$JAVA_HOME" >"$VENV/java_home"
+}
+
+# --- Spark ------------------------------------------------------------------------------------------------------------
+check_jars() { (cd "$1" && if command -v sha256sum >/dev/null; then sha256sum -c -; else shasum -a 256 -c -; fi) <deploy/jars.lock; }
+
+# Memory of the driver: half of the machine's, at most 4 GB.
+driver_memory() {
+    local kilobytes megabytes
+    kilobytes=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null || true)
+    [ -n "$kilobytes" ] || kilobytes=$(($(sysctl -n hw.memsize 2>/dev/null || echo 4294967296) / 1024))
+    megabytes=$((kilobytes / 2048))
+    [ "$megabytes" -le 4096 ] || megabytes=4096
+    echo "${megabytes}m"
+}
+
+make_jars() {
+    local jar
+    for jar in "$SPARK"/jars/io.delta_*; do # of another version
+        [ ! -e "$jar" ] || grep -qF "  ${jar##*/}" deploy/jars.lock || rm -f "$jar"
+    done
+    if ! check_jars "$SPARK/jars" >/dev/null 2>&1; then
+        step "Delta's jars"
+        echo pass >"$VENV/nothing.py"
+        # A Maven cache in the user's home that holds a description without its jar makes the resolver fail.
+        quietly env SPARK_CONF_DIR="$VENV/ivy" PYSPARK_PYTHON="$VENV/bin/python" "$SPARK/bin/spark-submit" \
+            --packages "$DELTA" --exclude-packages "$NOT_NEEDED" --conf "spark.jars.ivy=$VENV/ivy" \
+            --driver-java-options "-Duser.home=$VENV/ivy" "$VENV/nothing.py"
+        quietly check_jars "$VENV/ivy/jars"
+        sed 's/^[0-9a-f]*  //' deploy/jars.lock | while read -r jar; do cp "$VENV/ivy/jars/$jar" "$SPARK/jars/"; done
+    fi
+}
+
+write_configuration() { # $1: options of the JVM
+    sed -e "s#@DRIVER_MEMORY@#$(driver_memory)#" -e "s#@JARS@#$SPARK/jars#" -e "s#@JAVA_OPTIONS@#$1#" \
+        deploy/spark/spark-defaults.conf >"$SPARK/conf/spark-defaults.conf"
+}
+
+# Spark's commands look for Spark by the `python3` on the PATH, or take another Spark's SPARK_HOME: name this one.
+wrap_commands() {
+    local name
+    for name in spark-submit spark-sql spark-shell pyspark; do
+        rm -f "$VENV/bin/$name"
+        cat >"$VENV/bin/$name" <<EOF
+#!/bin/sh
+unset SPARK_CONF_DIR
+SPARK_HOME="$SPARK"
+export SPARK_HOME
+exec "\$SPARK_HOME/bin/$name" "\$@"
+EOF
+        chmod +x "$VENV/bin/$name"
+    done
+}
+
+make_spark() {
+    local archive="$VENV/classes.jsa" options="-XX:+UseParallelGC"
+    SPARK=$("$VENV/bin/python" -c 'import importlib.util as u; print(u.find_spec("pyspark").submodule_search_locations[0])')
+    make_jars
+    step "Spark's configuration"
+    mkdir -p "$SPARK/conf"
+    cp deploy/spark/log4j2.properties "$SPARK/conf/"
+    cat >"$SPARK/conf/spark-env.sh" <<EOF
+export JAVA_HOME="$JAVA_HOME"
+export PYSPARK_PYTHON="$VENV/bin/python"
+export PYSPARK_DRIVER_PYTHON="$VENV/bin/python"
+EOF
+    cat deploy/spark/spark-env.sh >>"$SPARK/conf/spark-env.sh"
+    wrap_commands
+    # Faster start: the classes of a typical run, parsed once. Java that cannot make an archive runs without.
+    step "Class archive for a faster start"
+    rm -f "$archive"
+    write_configuration "$options -XX:ArchiveClassesAtExit=$archive"
+    quietly "$VENV/bin/spark-submit" deploy/warm_up.py
+    if [ -s "$archive" ]; then
+        options="$options -XX:SharedArchiveFile=$archive -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off"
+    else
+        step "(none made: runs start a few seconds slower)"
+    fi
+    write_configuration "$options"
+}
+
+[ "${1:-}" = --quiet ] && quiet=yes || quiet=
+if is_ready; then
+    [ -n "$quiet" ] || echo "Set up already."
+    exit 0
+fi
+mkdir -p "$VENV"
+: >"$LOG"
+rm -f "$STAMP"
+echo "Setting up:"
+make_environment
+make_java
+make_spark
+inputs >"$STAMP"
+step "Ready."

@@ -1,0 +1,34 @@
+"""Ask the published tables in SQL, without Spark: query.py --lakehouse DIR "select * from gold.funnel_daily"."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import duckdb
+
+from pipelines.errors import ConfigurationError
+from pipelines.serving.published import connect
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Ask the published tables in SQL (DuckDB's), without Spark.")
+    parser.add_argument("sql", help='for example "from gold.active_users_daily order by date"; "show all tables" lists them')
+    parser.add_argument("--lakehouse", default=".lake", metavar="DIR", help="root of the tables (default: .lake)")
+    parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    arguments = parser.parse_args()
+    try:
+        result = connect(arguments.lakehouse).sql(arguments.sql or "show all tables")
+        if arguments.csv and result is not None:
+            result.write_csv("/dev/stdout")
+        else:
+            print(result if result is not None else "done")
+    except (ConfigurationError, duckdb.Error) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

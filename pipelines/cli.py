@@ -1,0 +1,123 @@
+"""Arguments, exit codes and the frame of a run, for everything in jobs/.
+
+Exit codes: 0 done, 1 data refused by a quality gate, 2 wrong usage or configuration, 3 infrastructure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pipelines.context import RunContext
+from pipelines.errors import ConfigurationError, PipelineError
+from pipelines.lake import Lake, now
+from pipelines.ops import ledger, summary
+from pipelines.progress import Progress
+from pipelines.runner import Run
+from pipelines.settings import Settings, load_funnels, load_settings, load_sites
+from pipelines.spark import build_session
+
+EXIT_CODES = __doc__.split("\n\n")[1] if __doc__ else ""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The arguments that every job shares."""
+    made = argparse.ArgumentParser(description=description, epilog=EXIT_CODES)
+    made.add_argument("--env", default="local", help="settings to run under: a file in conf/settings (default: local)")
+    made.add_argument("--lakehouse", metavar="DIR", help="root of the Delta tables, DIR/<layer>/<table> (default: from settings)")
+    made.add_argument("--conf", metavar="DIR", help="folder with sites.yaml and funnels.yaml of your own (default: conf)")
+    made.add_argument("--as-of", metavar="DATE", help="last complete local day (default: yesterday, by each site's clock)")
+    made.add_argument("--json", action="store_true", help="print the run's summary as one JSON object on stdout")
+    return made
+
+
+def add_source(made: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """The arguments of jobs that read a source."""
+    made.add_argument("--source", required=required, help="a source in conf/sources, or the path of a mapping of your own")
+    made.add_argument("--input", required=required, metavar="PATH", help="file or folder to read; new files only")
+
+
+def main(job: str, arguments: argparse.Namespace, work: Callable[[Run], None]) -> int:
+    """Do `work` as one run: progress, ledger, summary, exit code; a user's mistake is one line, never a stack trace."""
+    started = time.monotonic()
+    try:
+        run, settings = _prepare(arguments)
+    except PipelineError as error:
+        return _stop(error, arguments.json)
+    before = ledger.versions(run)
+    status, failure = "succeeded", None
+    try:
+        work(run)
+    except PipelineError as error:
+        status, failure = ("refused" if error.exit_code == 1 else "failed"), error
+    except Exception as error:  # Spark and storage raise what they like; the log keeps the whole of it
+        run.progress.log("error", error=str(error), traceback=traceback.format_exc())
+        status, failure = "failed", PipelineError(_first_line(error))
+    after = ledger.versions(run)
+    changed = [table for table in after if after[table] != before[table]]
+    if failure is None and not changed:
+        status = "nothing_new"
+    seconds = time.monotonic() - started
+    words = str(failure) if failure else None
+    ledger.record(run, settings, job=job, status=status, before=before, seconds=seconds, error=words)
+    told = summary.collect(run, job=job, status=status, seconds=seconds, changed=changed, error=words)
+    run.progress.log("run_finished", status=status, execution_time_s=round(seconds, 3), **told["books"], changed=changed)
+    if arguments.json:
+        print(json.dumps(told, default=str, ensure_ascii=False))
+    else:
+        print(summary.sentences(told))
+    return failure.exit_code if failure else 0
+
+
+def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
+    settings = load_settings(arguments.env)
+    own = Path(arguments.conf) if arguments.conf else None
+    sites = load_sites(own / "sites.yaml") if own else load_sites()
+    funnels = load_funnels(own / "funnels.yaml") if own and (own / "funnels.yaml").exists() else load_funnels()
+    at = now()
+    context = RunContext(
+        settings=settings, sites=sites, funnels=funnels, started_at=at, as_of=_as_of(arguments.as_of, sites.last_complete_date("", at))
+    )
+    run_id = f"{at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    root = arguments.lakehouse or settings.lakehouse
+
+    @cache
+    def session() -> SparkSession:
+        with run.progress.step("start Spark"):
+            return build_session(settings.spark)
+
+    lake = Lake(root, settings.storage_options, session)
+    human = settings.log_format == "human" and not arguments.json
+    log_file = Path(lake.root, "logs", f"{run_id}.jsonl") if "://" not in lake.root else None
+    progress = Progress(run_id, human=human, log_file=log_file, machine=settings.log_format == "json")
+    run = Run(lake, context, progress, run_id)
+    return run, settings
+
+
+def _as_of(given: str | None, default: date) -> date:
+    try:
+        return date.fromisoformat(given) if given else default
+    except ValueError as error:
+        raise ConfigurationError(f"--as-of: expected a date such as 2026-01-31, got {given!r}") from error
+
+
+def _stop(error: PipelineError, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"status": "failed", "error": str(error)}))
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

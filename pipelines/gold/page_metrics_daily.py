@@ -1,0 +1,86 @@
+"""What happened on each page: views, visitors, time, and the actions that its page views own."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.context import RunContext
+from pipelines.gold.ratios import ratio
+
+MICROS = 1_000_000
+ACTIONS = {
+    "errors": "error",
+    "clicks": "click",
+    "form_starts": "form_start",
+    "form_submits": "form_submit",
+    "video_plays": "video_play",
+}
+"""Measure → type of the events it counts."""
+
+
+def build(events: DataFrame, *, context: RunContext) -> DataFrame:
+    """One row per site, date and page with a countable page view.
+
+    A page view owns its session's events until the next one, so an action counts where and when its page was opened,
+    whatever page or date it carries itself. Events before the first page view of their session belong to no page.
+    """
+    days = (
+        _page_views(events)
+        .groupBy("site_id", "date", "page")
+        .agg(
+            F.count(F.lit(1)).alias("views"),
+            F.count_distinct("visitor_id").alias("visitors"),
+            F.count_if("is_entry").alias("entries"),
+            F.count_if("is_exit").alias("exits"),
+            F.count_if(F.col("is_entry") & F.col("is_exit")).alias("bounces"),
+            F.count_if(F.col("is_exit") & ~F.col("session_converted")).alias("abandonments"),
+            F.count_if(F.col("errors") > 0).alias("views_with_error"),
+            F.sum("time_on_page_us").alias("time_on_page_us"),
+            F.sum("scroll_depth_pct").alias("scroll_depth_pct"),
+            *[F.sum(measure).alias(measure) for measure in ACTIONS],
+        )
+    )
+    views = F.col("views")
+    return days.select(
+        "site_id",
+        "date",
+        "page",
+        "views",
+        "visitors",
+        "entries",
+        "exits",
+        "bounces",
+        "abandonments",
+        "errors",
+        ratio(F.col("views_with_error"), views).alias("error_rate"),
+        ratio(F.col("time_on_page_us"), views * MICROS).alias("avg_time_on_page_seconds"),
+        ratio(F.col("scroll_depth_pct"), views).alias("avg_scroll_depth_pct"),
+        "clicks",
+        "form_starts",
+        "form_submits",
+        "video_plays",
+    )
+
+
+def _page_views(events: DataFrame) -> DataFrame:
+    """One row per countable page view, with sums over the events it owns; no scroll counts as 0."""
+
+    def of_page_view(value: Column) -> Column:
+        return F.max(F.when(F.col("event_type") == "page_view", value))
+
+    page = F.coalesce("page_path", F.lit("(not set)"))
+    return (
+        events.where(F.col("is_countable") & F.col("page_view_number").isNotNull())
+        .groupBy("site_id", "session_id", "page_view_number", F.col("page_view_date").alias("date"))
+        .agg(
+            of_page_view(page).alias("page"),
+            of_page_view(F.col("visitor_id")).alias("visitor_id"),
+            of_page_view(F.col("is_entry")).alias("is_entry"),
+            of_page_view(F.col("is_exit")).alias("is_exit"),
+            of_page_view(F.col("session_converted")).alias("session_converted"),
+            F.coalesce(of_page_view(F.col("time_on_page_us")), F.lit(0)).alias("time_on_page_us"),
+            F.coalesce(F.max("scroll_depth_pct"), F.lit(0)).alias("scroll_depth_pct"),
+            *[F.count_if(F.col("event_type") == kind).alias(measure) for measure, kind in ACTIONS.items()],
+        )
+    )

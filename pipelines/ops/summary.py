@@ -1,0 +1,122 @@
+"""What a run tells at its end, for machines (`--json`) and for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import duckdb
+
+from pipelines.plan import SERVED
+from pipelines.runner import Run
+
+_LAYERS = ("bronze.events", *SERVED, "ops.dead_letters", "ops.duplicates")
+
+
+def collect(run: Run, *, job: str, status: str, seconds: float, changed: list[str], error: str | None) -> dict[str, Any]:
+    """The run's summary as plain values; numbers of sites are those of the last date that each has."""
+    lake = run.lake
+    dead = Counter(
+        (row["source"], row["reason"])
+        for row in lake.rows("ops.dead_letters", ["source", "reason", "replayed_at"])
+        if row["replayed_at"] is None
+    )
+    return {
+        "run_id": run.run_id,
+        "job": job,
+        "status": status,
+        "error": error,
+        "as_of": str(run.context.as_of),
+        "lakehouse": lake.root,
+        "seconds": round(seconds, 3),
+        "steps": {name: round(took, 3) for name, took in run.progress.seconds.items()},
+        "new_records": run.new_records,
+        "changed_tables": changed,
+        "books": run.books(),
+        "rows": {table: lake.count(table) for table in _LAYERS},
+        "sites": _sites(run),
+        "dead_letters": [{"source": s, "reason": r, "records": n} for (s, r), n in sorted(dead.items())],
+        "skipped_files": run.skipped_files,
+        "new_fields": run.new_fields,
+        "gates": {
+            "checks": len(run.results),
+            "passed": sum(result.success for result in run.results),
+            "warnings": [r.sentence() for r in run.results if not r.success and not r.blocks],
+            "errors": [r.sentence() for r in run.results if r.blocks],
+        },
+    }
+
+
+def _sites(run: Run) -> list[dict[str, Any]]:
+    """Per site: the last date with activity, its active users, and the sessions and conversion of the last 7 dates."""
+    users, journeys = (run.lake.log(f"gold.{name}") for name in ("active_users_daily", "journey_stats_daily"))
+    if users is None or journeys is None:
+        return []
+    con = duckdb.connect()
+    con.register("users", users.to_pyarrow_table())
+    con.register("journeys", journeys.to_pyarrow_table())
+    rows = con.execute(
+        """
+        with last as (select site_id, max(date) as date from users where dau > 0 group by site_id)
+        select l.site_id, l.date, u.dau, u.wau, u.mau,
+               sum(j.total_journeys)::bigint as sessions,
+               sum(j.total_journeys * j.conversion_rate_pct) / sum(j.total_journeys) as conversion_rate_pct
+        from last l
+        join users u using (site_id, date)
+        left join journeys j on j.site_id = l.site_id and j.date between l.date - 6 and l.date
+        group by all order by l.site_id
+        """
+    )
+    names = [column[0] for column in rows.description or []]
+    return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
+
+
+def sentences(summary: dict[str, Any]) -> str:
+    """The same for a person."""
+    lines = [""]
+    say = lines.append
+    if summary["error"]:
+        say(f"✗ {summary['error']}")
+    elif not summary["changed_tables"]:
+        say("Nothing new: every record was taken before. No table changed.")
+    say(f"Run {summary['run_id']} · {summary['status']} · {summary['seconds']:.1f} s · as of {summary['as_of']}")
+    books = summary["books"]
+    say("")
+    say(f"Records   {books['received']:>10,} received")
+    parts = [("accepted", "accepted"), ("duplicates", "repeats"), ("dead", "dead letters"), ("pending", "pending")]
+    say("          " + " + ".join(f"{books[key]:,} {words}" for key, words in parts))
+    for letter in summary["dead_letters"]:
+        say(f"          dead letters: {letter['records']:>7,} {letter['reason']} ({letter['source']})")
+    if summary["skipped_files"]:
+        say(f"          passed over: {', '.join(summary['skipped_files'][:3])}")
+    for table, names in summary["new_fields"].items():
+        say(f"          new fields kept in properties of {table}: {', '.join(names)}")
+    say("")
+    say("Rows      " + "\n          ".join(f"{rows:>10,} {table}" for table, rows in summary["rows"].items()))
+    if summary["sites"]:
+        say("")
+        say(f"{'Site':<10}{'last date':>12}{'DAU':>8}{'WAU':>8}{'MAU':>8}{'sessions 7 d':>14}{'conversion':>12}")
+        for site in summary["sites"]:
+            conversion = "-" if site["conversion_rate_pct"] is None else f"{site['conversion_rate_pct']:.2f} %"
+            sessions = "-" if site["sessions"] is None else f"{site['sessions']:,}"
+            say(
+                f"{site['site_id']:<10}{site['date']!s:>12}{site['dau']:>8,}{site['wau']:>8,}{site['mau']:>8,}"
+                f"{sessions:>14}{conversion:>12}"
+            )
+    gates = summary["gates"]
+    if gates["checks"]:
+        say("")
+        say(f"Gates     {gates['passed']} of {gates['checks']} checks hold")
+        for sentence in gates["errors"]:
+            say(f"          error: {sentence}")
+        for sentence in gates["warnings"]:
+            say(f"          warn:  {sentence}")
+    if summary["changed_tables"]:
+        slowest = sorted(summary["steps"].items(), key=lambda item: -item[1])[:6]
+        total = sum(summary["steps"].values()) or 1.0
+        say("")
+        say("Time      " + " · ".join(f"{name} {took:.1f} s ({100 * took / total:.0f} %)" for name, took in slowest))
+    say("")
+    say(f"Tables    {summary['lakehouse']}/<layer>/<table> (Delta)")
+    say(f"""Next      make query LAKE={summary["lakehouse"]} SQL="select * from gold.funnel_daily order by all limit 12\"""")
+    return "\n".join(lines)

@@ -1,0 +1,68 @@
+"""Every step in the order of the data: the map for a newcomer.
+
+landing files → bronze.events → silver.events → the tables below, each a function of slices of its inputs.
+To add a table: a contract in conf/tables, a module with `build`, a test, and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from pyspark.sql import DataFrame
+
+from pipelines.contracts import Contract, contract
+from pipelines.gold import (
+    active_users_daily,
+    engagement_tiers_daily,
+    funnel_daily,
+    journey_stats_daily,
+    page_metrics_daily,
+    session_anomalies,
+)
+from pipelines.silver import sessions, user_days
+
+
+@dataclass(frozen=True)
+class Step:
+    """A derived table and the function that makes its slices from the same slices of its inputs."""
+
+    table: str
+    build: Callable[..., DataFrame]
+
+    @property
+    def contract(self) -> Contract:
+        return contract(self.table)
+
+    @property
+    def inputs(self) -> list[str]:
+        return list(self.contract.inputs)
+
+
+SILVER = (
+    Step("silver.sessions", sessions.build),
+    Step("silver.user_days", user_days.build),
+)
+GOLD = (
+    Step("gold.journey_stats_daily", journey_stats_daily.build),
+    Step("gold.funnel_daily", funnel_daily.build),
+    Step("gold.active_users_daily", active_users_daily.build),
+    Step("gold.engagement_tiers_daily", engagement_tiers_daily.build),
+    Step("gold.page_metrics_daily", page_metrics_daily.build),
+    Step("gold.session_anomalies", session_anomalies.build),
+)
+SERVED = ("silver.events", *[step.table for step in (*SILVER, *GOLD)])
+
+
+def waves(steps: tuple[Step, ...]) -> list[list[Step]]:
+    """The steps in groups that do not depend on each other, in the order in which groups can run."""
+    by_table = {step.table: step for step in steps}
+    sorter = TopologicalSorter({step.table: [name for name in step.inputs if name in by_table] for step in steps})
+    sorter.prepare()
+    groups = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        groups.append([step for step in steps if step.table in ready])
+        sorter.done(*ready)
+    return groups

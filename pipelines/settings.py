@@ -1,0 +1,233 @@
+"""Typed models of conf/settings, conf/sites.yaml and conf/funnels.yaml."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from pipelines.config import CONF, Model, display_path, parse, read_yaml
+from pipelines.errors import ConfigurationError
+
+
+# --- conf/settings ------------------------------------------------------------------------------------------------
+
+
+class SparkSettings(Model):
+    """How a session is sized; `conf` is handed to Spark as it is."""
+
+    master: str | None = None
+    shuffle_partitions: int = Field(gt=0)
+    conf: dict[str, str] = {}
+
+
+class PrivacySettings(Model):
+    """Key of the keyed hashes of identifiers: given here (local only) or by an environment variable."""
+
+    hash_key: str | None = None
+    hash_key_variable: str = "PIPELINE_HASH_KEY"
+
+    def key(self) -> str:
+        """The key; raises ConfigurationError where neither place gives one."""
+        found = os.environ.get(self.hash_key_variable) or self.hash_key
+        if not found:
+            raise ConfigurationError(
+                f"conf/settings: privacy.hash_key: set the environment variable {self.hash_key_variable}"
+            )
+        return found
+
+
+class GateSettings(Model):
+    """Thresholds of the batch rules."""
+
+    max_dead_letter_share: float = Field(ge=0, le=1)
+
+
+class AnomalySettings(Model):
+    """Thresholds of session anomalies (SPEC §4)."""
+
+    long_gap_seconds: int = Field(gt=0)
+    outlier_score: float = Field(gt=0)
+    min_sessions: int = Field(ge=1)
+    max_events_per_minute: int = Field(gt=0)
+    error_words: tuple[str, ...] = Field(min_length=1)
+
+
+class TierSettings(Model):
+    """Least active days in the 30-day window for each engagement tier."""
+
+    power: int
+    core: int
+    regular: int
+    casual: int
+
+    @model_validator(mode="after")
+    def _descending(self) -> TierSettings:
+        if not 30 >= self.power > self.core > self.regular > self.casual >= 1:
+            raise ValueError("expected 30 >= power > core > regular > casual >= 1")
+        return self
+
+
+class Settings(Model):
+    """One environment: base.yaml overridden by its own file."""
+
+    environment: str
+    lakehouse: str
+    storage_options: dict[str, str] = {}
+    earliest_time: datetime
+    log_format: Literal["human", "json"]
+    spark: SparkSettings
+    privacy: PrivacySettings
+    gates: GateSettings
+    anomalies: AnomalySettings
+    tiers: TierSettings
+
+
+def _merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in override.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def load_settings(environment: str, folder: Path = CONF / "settings") -> Settings:
+    """The settings of an environment; raises ConfigurationError for one that does not exist."""
+    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base")
+    if environment not in known:
+        raise ConfigurationError(f"--env: expected one of {', '.join(known)}, got {environment!r}")
+    path = folder / f"{environment}.yaml"
+    content = _merged(read_yaml(folder / "base.yaml"), read_yaml(path))
+    return parse(Settings, {**content, "environment": environment}, f"{display_path(folder)}/base.yaml + {path.name}")
+
+
+# --- conf/sites.yaml ----------------------------------------------------------------------------------------------
+
+
+class SessionRule(Model):
+    """How events become sessions."""
+
+    key: Literal["inactivity", "client"] = "inactivity"
+    gap_seconds: int = Field(default=1800, gt=0)
+
+
+class ConversionRule(Model):
+    """A session converts by any event of `event_types`, or, where `end_page` is set, by leaving from that page."""
+
+    event_types: tuple[str, ...] = ("purchase", "conversion")
+    end_page: str | None = None
+
+
+class TestUserRule(Model):
+    """Who is a test user, and what that excludes."""
+
+    __test__ = False  # not a test class, whatever its name suggests to pytest
+
+    rule: Literal["exclude_session", "exclude_events"] = "exclude_session"
+    user_id_pattern: str | None = None
+
+    @field_validator("user_id_pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        return _regex(value)
+
+
+class Site(Model):
+    """One web property."""
+
+    timezone: str = "UTC"
+    session: SessionRule = SessionRule()
+    conversion: ConversionRule = ConversionRule()
+    test_users: TestUserRule = TestUserRule()
+    count_bots: bool = False
+    single_event_duration: Literal["null", "zero"] = "null"
+    activity_threshold: int = Field(default=1, ge=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("expected an IANA time zone such as Europe/Berlin") from error
+        return value
+
+    @field_validator("single_event_duration", mode="before")
+    @classmethod
+    def _unquoted_null(cls, value: Any) -> Any:
+        return "null" if value is None else value  # `null` without quotes is YAML's own null
+
+
+class Sites(Model):
+    """Every site; one that is not listed follows `defaults`."""
+
+    defaults: Site = Site()
+    sites: dict[str, Site] = {}
+
+    def of(self, site_id: str) -> Site:
+        return self.sites.get(site_id, self.defaults)
+
+    def last_complete_date(self, site_id: str, now: datetime) -> date:
+        """The last day that is over at `now` by the site's clock."""
+        return now.astimezone(ZoneInfo(self.of(site_id).timezone)).date() - timedelta(days=1)
+
+
+def load_sites(path: Path = CONF / "sites.yaml") -> Sites:
+    """The sites; each inherits what it does not say from `defaults`."""
+    content = read_yaml(path)
+    defaults = content.get("defaults") or {}
+    given = content.get("sites") or {}
+    if isinstance(defaults, dict) and isinstance(given, dict):
+        content["sites"] = {
+            str(name): _merged(defaults, site or {}) if isinstance(site or {}, dict) else site
+            for name, site in given.items()
+        }
+    return parse(Sites, content, display_path(path))
+
+
+# --- conf/funnels.yaml --------------------------------------------------------------------------------------------
+
+
+class FunnelStep(Model):
+    """A predicate on an event: all that is given must hold."""
+
+    name: str = Field(min_length=1)
+    event_type: str | None = None
+    page: str | None = None
+    """Regular expression (Java's and Python's common ground) searched in page_path."""
+    properties: dict[str, str] = {}
+
+    @field_validator("page")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        return _regex(value)
+
+
+class Funnel(Model):
+    """Steps of a journey; `sites` limits it to some."""
+
+    mode: Literal["presence"] = "presence"
+    steps: tuple[FunnelStep, ...] = ()
+    sites: tuple[str, ...] | None = None
+
+
+class Funnels(Model):
+    funnels: dict[str, Funnel] = {}
+
+
+def load_funnels(path: Path = CONF / "funnels.yaml") -> Funnels:
+    return parse(Funnels, read_yaml(path), display_path(path))
+
+
+def _regex(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from error
+    return value

@@ -1,0 +1,258 @@
+"""Raw record → canonical event, with a verdict: what is missing or wrong becomes a reason, never an exception."""
+
+from __future__ import annotations
+
+import re
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from pipelines.context import RunContext
+from pipelines.contracts import contract, sql_string
+from pipelines.silver import bots, instants
+from pipelines.sources import CANONICAL_TYPES, KeyedHash, Source
+
+EVENT_TYPES = next(column.accepted for column in contract("silver.events").columns if column.name == "event_type")
+
+# What rides along from bronze, apart from the record's own fields so that no field name can clash with it.
+META = ("source", "raw", "origin", "position", "ingested_at", "batch_id")
+
+_SEPARATOR = "\x1f"
+_INSTANTS = ("event_time", "received_at")
+_TEXTS = tuple(name for name, type_ in CANONICAL_TYPES.items() if type_ == "string" and name not in _INSTANTS)
+_CASTS = {name: type_ for name, type_ in CANONICAL_TYPES.items() if name not in (*_TEXTS, *_INSTANTS, "properties")}
+_TYPED_COLUMNS = {column.name: column for column in contract("silver.events").columns}
+
+
+def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFrame:
+    """Read bronze rows of one source through its mapping.
+
+    Returns one row per record: the canonical columns of silver.events that depend on the record alone, those of META,
+    `record_hash`, `uncast` (optional field → raw value that had to be nulled), `new_fields` (names that the mapping
+    does not know), and `reason` with `detail`: null for an accepted record, else from SPEC §2's closed list.
+    """
+    mapped = _map(_parse(records, source), source, context)
+    typed = _typed(mapped, source)
+    identified = _identified(typed, source)
+    return _judged(identified, source, context)
+
+
+def _parse(records: DataFrame, source: Source) -> DataFrame:
+    """META as a struct `_meta`, the parsed record as map `_record` (null: malformed), and the known fields."""
+    raw = F.regexp_replace(F.rtrim(F.col("raw")), "^\ufeff", "")  # a byte order mark or a \r is no part of a record
+    if source.format == "json_lines":
+        # Inside brackets the whole line must be one object: a second object, an array or trailing text is malformed,
+        # where parsing the bare line would take the first object and drop the rest without a word.
+        parsed = F.from_json(F.concat(F.lit("["), raw, F.lit("]")), "array<map<string,string>>")
+        record = F.when(F.size(parsed) == 1, F.element_at(parsed, 1))
+    else:
+        assert source.pattern is not None
+        # One pass for all groups: replace the line by its groups, separated, and split. Java's names take no underscore.
+        pattern = re.sub(r"\(\?P<\w+>", "(", source.pattern)
+        position = re.compile(source.pattern).groupindex
+        groups = _SEPARATOR.join(f"${position[name]}" for name in source.fields)
+        values = F.split(F.regexp_replace(raw, F.lit(pattern), F.lit(groups)), _SEPARATOR)
+        names = F.array(*[F.lit(name) for name in source.fields])
+        record = F.when(raw.rlike(pattern) & (F.size(values) == len(source.fields)), F.map_from_arrays(names, values))
+    parsed_rows = records.select(F.struct(*META).alias("_meta"), record.alias("_record"))
+    fields = [F.col("_record")[name].alias(name) for name in source.fields]
+    return parsed_rows.select("_meta", "_record", *fields)
+
+
+def _map(parsed: DataFrame, source: Source, context: RunContext) -> DataFrame:
+    """Evaluate the mapping: every canonical column as text (null where not mapped)."""
+    columns = []
+    for name, type_ in CANONICAL_TYPES.items():
+        rule = source.columns.get(name)
+        if name == "properties":
+            value = F.expr(rule) if isinstance(rule, str) else F.lit(None).cast(type_)
+        elif isinstance(rule, KeyedHash):
+            value = _keyed_hash([F.expr(part) for part in rule.keyed_hash], context.settings.privacy.key())
+        elif rule is None:
+            value = F.lit(None).cast("string")
+        elif name == "user_agent":
+            value = F.trim(F.expr(rule).cast("string"))  # an empty agent is a finding, not an absence
+        else:
+            value = F.nullif(F.trim(F.expr(rule).cast("string")), F.lit(""))
+        columns.append(value.alias(name))
+    known = F.array(*[F.lit(name) for name in (*source.fields, *source.ignored_fields)])
+    # Lambdas are slow, and most records hold nothing unknown: ask by a set operation first.
+    unknown = F.when(
+        F.size(F.array_except(F.map_keys("_record"), known)) > 0,
+        F.map_filter("_record", lambda name, _: ~F.array_contains(known, name)),
+    )
+    return parsed.select("_meta", F.col("_record").isNull().alias("_malformed"), unknown.alias("_unknown"), *columns)
+
+
+def _keyed_hash(parts: list[Column], key: str) -> Column:
+    """HMAC-SHA256 (RFC 2104) of the parts, in hex, cut to 32 digits; null where every part is null."""
+    block = key.encode().ljust(64, b"\0")
+    if len(key.encode()) > 64:
+        raise ValueError("a keyed hash takes a key of at most 64 bytes")
+    inner, outer = (bytes(byte ^ pad for byte in block).hex() for pad in (0x36, 0x5C))
+    message = F.encode(F.concat_ws(_SEPARATOR, *[F.coalesce(part, F.lit("")) for part in parts]), "UTF-8")
+    digest = F.sha2(F.concat(F.unhex(F.lit(inner)), message), 256)
+    hashed = F.sha2(F.concat(F.unhex(F.lit(outer)), F.unhex(digest)), 256)
+    return F.when(F.coalesce(*parts).isNotNull(), F.substring(hashed, 1, 32))
+
+
+def _typed(mapped: DataFrame, source: Source) -> DataFrame:
+    """Cast what is typed; an optional value that cannot be cast, or breaks its column's range, is set aside."""
+    casts = {}
+    for name, type_ in _CASTS.items():
+        text = F.col(name)
+        if type_ in ("bigint", "int"):
+            value = F.round(text.try_cast("decimal(38,6)")).try_cast(type_)
+        else:
+            value = text.try_cast(type_)
+        casts[name] = _within_range(name, value)
+    received = instants.parse(F.col("received_at"), source.time_format, source.time_zone)
+    casts["received_at"] = received
+    uncast = [
+        F.when(F.col(name).isNotNull() & value.isNull(), F.struct(F.lit(name).alias("key"), F.col(name).alias("value")))
+        for name, value in casts.items()
+    ]
+    set_aside = F.when(
+        F.coalesce(*uncast).isNotNull(),
+        F.map_from_entries(F.filter(F.array(*uncast), lambda entry: entry.isNotNull())),
+    )
+    keep = [name for name in mapped.columns if name not in casts]
+    return mapped.select(*keep, set_aside.alias("uncast"), *[value.alias(name) for name, value in casts.items()])
+
+
+def _within_range(name: str, value: Column) -> Column:
+    """Null where the contract's limits of the column are broken; such a value is as good as unreadable."""
+    column = _TYPED_COLUMNS.get(name)
+    if column is None or (column.min is None and column.max is None):
+        return value
+    limits = [value >= column.min] if column.min is not None else []
+    limits += [value <= column.max] if column.max is not None else []
+    return F.when(reduce(lambda left, right: left & right, limits), value)
+
+
+def _identified(typed: DataFrame, source: Source) -> DataFrame:
+    """Time, page, identity, type, bot and event id."""
+    if source.event_time == "ingested":
+        event_time, said_time = F.col("_meta.ingested_at"), F.lit("ingested")
+    else:
+        event_time, said_time = instants.parse(F.col("event_time"), source.time_format, source.time_zone), F.col("event_time")
+    type_ = F.lower("event_type")
+    is_known = type_.isin(*EVENT_TYPES)
+    path = F.coalesce(F.col("page_path"), _path_of(F.col("page_url")))
+    properties = _merged_maps(F.col("properties"), F.col("uncast"), F.col("_unknown"))
+    bot_reason = bots.reason_of_agent(F.col("user_agent"))
+    utm = {name: F.coalesce(F.col(name), _query_parameter(F.col("page_url"), name)) for name in typed.columns if name.startswith("utm_")}
+    replaced = {
+        **utm,
+        "event_time": event_time,
+        "event_name": F.when(is_known, F.col("event_name")).otherwise(F.coalesce("event_name", "event_type")),
+        "event_type": F.when(is_known, type_).when(type_.isNotNull(), F.lit("custom_event")),
+        "page_path": F.nullif(F.regexp_replace(path, "[?#].*$", ""), F.lit("")),
+        "properties": properties,
+    }
+    rows = typed.select(
+        *[replaced.get(name, F.col(name)).alias(name) for name in typed.columns],
+        said_time.alias("_said_time"),
+        F.map_keys("_unknown").alias("new_fields"),
+        F.lower(F.regexp_extract("page_url", r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^@/?#]*@)?([^/:?#]+)", 1)).alias("_host"),
+        F.coalesce("anonymous_id", "user_id", "client_session_id").alias("visitor_id"),
+        bot_reason.alias("bot_reason"),
+    )
+    event_id = F.col("event_id")
+    if source.event_id == "position":
+        occurrence = F.row_number().over(Window.partitionBy("_meta.origin", "_meta.raw").orderBy("_meta.position"))
+        event_id = F.md5(F.concat_ws(_SEPARATOR, F.lit(source.source), "_meta.raw", occurrence.cast("string")))
+    elif source.event_id == "content":
+        event_id = _content_id()
+    else:
+        event_id = F.coalesce(event_id, _content_id())
+    kept = [name for name in rows.columns if name not in ("event_id", "_host", "_unknown")]
+    return rows.select(*kept, event_id.alias("event_id"), F.nullif(F.col("_host"), F.lit("")).alias("page_host"))
+
+
+def _content_id() -> Column:
+    """Hash of the canonical values, so that the same event sent twice is the same event (SPEC §3)."""
+    entries = F.to_json(F.array_sort(F.map_entries("properties")))
+    parts = [
+        *["site_id", "visitor_id", "user_id", "client_session_id"],
+        F.unix_micros("event_time").cast("string"),
+        *["event_type", "event_name", "page_path", "element_selector", "element_text"],
+        F.col("value").cast("string"),
+        entries,
+    ]
+    columns = [F.col(part) if isinstance(part, str) else part for part in parts]
+    return F.md5(F.concat_ws(_SEPARATOR, *[F.coalesce(column, F.lit("\x00")) for column in columns]))
+
+
+def _path_of(url: Column) -> Column:
+    """Path of a URL; `/` where it has none."""
+    found = F.regexp_extract(url, r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)", 1)
+    return F.when(url.isNotNull(), F.when(found == "", F.lit("/")).otherwise(found))
+
+
+def _query_parameter(url: Column, name: str) -> Column:
+    """Decoded value of a query parameter; null where absent or empty."""
+    raw = F.regexp_replace(F.regexp_extract(url, rf"[?&]{name}=([^&#]*)", 1), r"\+", " ")
+    value = F.coalesce(F.try_url_decode(raw), raw)
+    return F.when(F.contains(url, F.lit(f"{name}=")), F.nullif(value, F.lit("")))
+
+
+def _merged_maps(first: Column, *others: Column) -> Column:
+    """All entries; where two maps hold a key the earlier one's value stands."""
+    merged = F.coalesce(first, F.create_map().cast("map<string,string>"))
+    for other in others:
+        extended = F.map_concat(merged, _without_keys_of(merged, other))
+        merged = F.when(other.isNull(), merged).otherwise(extended)
+    return merged
+
+
+def _without_keys_of(taken: Column, other: Column) -> Column:
+    return F.map_filter(other, lambda key, _: ~F.map_contains_key(taken, key))
+
+
+def _judged(rows: DataFrame, source: Source, context: RunContext) -> DataFrame:
+    """Reason and detail of refusal, then the derived columns of accepted records."""
+    event_time = F.col("event_time")
+    reference = F.coalesce("received_at", "_meta.ingested_at") if source.future_tolerance_seconds else F.col("received_at")
+    tolerance = 86_400 if source.future_tolerance_seconds is None else source.future_tolerance_seconds
+    too_late = F.unix_micros(event_time) - F.unix_micros(reference) > tolerance * 1_000_000
+    in_future = F.coalesce(too_late, F.lit(False)) if tolerance >= 0 else F.lit(False)
+    earliest = F.lit(context.settings.earliest_time)
+    too_long = F.length("site_id") > 200
+    rules: list[tuple[Column, str, Column]] = [
+        (F.col("_malformed"), "malformed", F.lit("not one " + ("JSON object" if source.format == "json_lines" else "line of the declared pattern"))),
+        (F.col("site_id").isNull(), "bad_required_field", F.lit("site_id is missing")),
+        (F.col("event_type").isNull(), "bad_required_field", F.lit("event_type is missing")),
+        (F.col("visitor_id").isNull(), "missing_identity", F.lit("no anonymous_id, user_id or client session id")),
+        (F.col("_said_time").isNull(), "missing_timestamp", F.lit("event_time is missing")),
+        (event_time.isNull(), "bad_timestamp", F.concat(F.lit("cannot be read: "), F.substring("_said_time", 1, 100))),
+        (event_time < earliest, "bad_timestamp", F.concat(F.lit("before the earliest time: "), F.substring("_said_time", 1, 100))),
+        (in_future, "future_timestamp", F.concat(F.lit("after it was received: "), F.substring("_said_time", 1, 100))),
+        (too_long, "contract_violation", F.lit("site_id_short_enough")),
+    ]
+    reason, detail = F.lit(None).cast("string"), F.lit(None).cast("string")
+    for condition, name, words in reversed(rules):
+        holds = F.coalesce(condition, F.lit(False))
+        reason = F.when(holds, F.lit(name)).otherwise(reason)
+        detail = F.when(holds, words).otherwise(detail)
+    zone = context.by_site(lambda site: site.timezone)
+    pattern = context.by_site(lambda site: site.test_users.user_id_pattern)
+    is_test = F.coalesce("is_test_user", F.lit(False)) | F.coalesce(F.regexp_like("user_id", pattern), F.lit(False))
+    derived = ("_meta", "_malformed", "_said_time", "is_test_user")
+    return rows.select(
+        *[name for name in rows.columns if name not in derived],
+        *[F.col(f"_meta.{name}").alias(name) for name in META],
+        F.md5(F.col("_meta.raw")).alias("record_hash"),
+        F.to_date(F.from_utc_timestamp("event_time", zone)).alias("event_date"),
+        F.to_date("event_time").alias("event_utc_date"),
+        F.coalesce("user_id", "visitor_id").alias("person_id"),
+        F.col("bot_reason").isNotNull().alias("is_bot"),
+        is_test.alias("is_test_user"),
+        F.lit(None).cast("string").alias("channel"),
+        F.col("utm_source").alias("traffic_source"),
+        F.col("utm_medium").alias("traffic_medium"),
+        reason.alias("reason"),
+        detail.alias("detail"),
+    )

@@ -1,0 +1,186 @@
+"""silver.events: distinct events with their sessions, kept up to date by what arrives, never by event time."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from pipelines.context import RunContext
+from pipelines.contracts import contract
+from pipelines.silver import canonical, sessionize
+from pipelines.slices import Slices
+from pipelines.sources import Source
+
+CONTRACT = contract("silver.events")
+KEY = list(CONTRACT.key)
+
+# What sessionizing says about an event; the only columns of a stored event that later events can change.
+SESSION_COLUMNS = (
+    "session_id",
+    "session_date",
+    "page_view_number",
+    "page_view_date",
+    "is_entry",
+    "is_exit",
+    "session_converted",
+    "time_on_page_us",
+    "is_countable",
+)
+_OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
+
+# Columns by whose dates derived tables are sliced.
+SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
+
+
+def candidates(bronze_events: DataFrame, sources: dict[str, Source], *, context: RunContext) -> DataFrame:
+    """New records as canonical events with their verdict, and their place among the copies of the same event.
+
+    Grain: one row per record. `reason`: null for an accepted record. `arrival`: 1 for the copy that arrived first, by
+    which repeats are booked whatever the batches were. `rank`: 1 for the winner, the least (event_time, sequence,
+    hash of raw). `raw` is kept for refused records only.
+    """
+    judged = reduce(
+        DataFrame.unionByName,
+        [
+            canonical.build(bronze_events.where(F.col("source") == name), source, context=context)
+            for name, source in sorted(sources.items())
+        ],
+    )
+    slim = judged.withColumn("raw", F.when(F.col("reason").isNotNull(), F.col("raw")))
+    # A refused record is alone with itself, so that no crowd of them meets in one task.
+    alone = F.concat_ws(":", "origin", "position")
+    slim = slim.withColumn("_event", F.when(F.col("reason").isNull(), F.col("event_id")).otherwise(alone))
+    copies = Window.partitionBy("site_id", "_event", "event_utc_date")
+    arrived = [F.col("batch_id"), F.col("origin"), F.col("position")]
+    return slim.withColumns(
+        {
+            "arrival": F.row_number().over(copies.orderBy(*arrived)),
+            "rank": F.row_number().over(
+                copies.orderBy("event_time", F.col("sequence").asc_nulls_first(), "record_hash", *arrived)
+            ),
+        }
+    ).drop("_event")
+
+
+def build(winners: DataFrame, *, context: RunContext) -> DataFrame:
+    """The whole table from winners alone: what a first load and a rebuild write."""
+    return sessionize.build(winners.select(*_OWN_COLUMNS), context=context).select(*CONTRACT.column_names)
+
+
+def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
+    """Compare candidates with the stored events of the same key.
+
+    `stored` may be limited to the days of the candidates and their neighbours. Adds `_old` (the stored event's order,
+    visitor and slices; null for a new event), `is_repeat` (an earlier arrival holds the key) and `is_winner`.
+    """
+    old = stored.select(
+        *KEY,
+        F.struct(*_order_struct(), "session_id", *SLICE_COLUMNS).alias("_old"),
+    )
+    mine = F.struct(*_order_struct())
+    theirs = F.struct("_old.event_time", "_old.sequence", "_old.record_hash")
+    return (
+        accepted.join(old, on=KEY, how="left")
+        .withColumn("is_repeat", (F.col("arrival") > 1) | F.col("_old").isNotNull())
+        .withColumn("is_winner", (F.col("rank") == 1) & (F.col("_old").isNull() | (mine < theirs)))
+    )
+
+
+def touched_sessions(inserts: DataFrame, near: DataFrame, *, context: RunContext) -> DataFrame:
+    """Stored sessions that the inserts can extend, split or merge: (site_id, session_id, session_date).
+
+    Under inactivity those of the visitor within one gap of an inserted event, under `client` those of its id, and the
+    session of a stored event that is replaced. `near`: stored events from one gap before to one gap after the inserts;
+    of sites with client sessions all of them, since such a session has no end.
+    """
+    marked = near.withColumn("_by_client", sessionize.uses_client_session(context))
+    spans = marked.groupBy("site_id", "session_id", "session_date", "_by_client", "visitor_id").agg(
+        F.min("event_time").alias("_from"), F.max("event_time").alias("_to")
+    )
+    new = inserts.select(
+        "site_id",
+        "client_session_id",
+        sessionize.uses_client_session(context).alias("_by_client"),
+        "visitor_id",
+        F.unix_micros("event_time").alias("_at"),
+        (context.by_site(lambda site: site.session.gap_seconds).cast("bigint") * 1_000_000).alias("_gap"),
+    ).distinct()
+    n, s = new.alias("n"), spans.alias("s")
+    same_visitor = (
+        (F.col("n.site_id") == F.col("s.site_id"))
+        & (F.col("n.visitor_id") == F.col("s.visitor_id"))
+        & ~F.col("n._by_client")
+        & ~F.col("s._by_client")
+        & (F.col("n._at") + F.col("n._gap") >= F.unix_micros("s._from"))
+        & (F.col("n._at") - F.col("n._gap") <= F.unix_micros("s._to"))
+    )
+    same_client_session = (
+        (F.col("n.site_id") == F.col("s.site_id"))
+        & (F.col("n.client_session_id") == F.col("s.session_id"))
+        & F.col("n._by_client")
+        & F.col("s._by_client")
+    )
+    columns = [F.col(f"s.{name}").alias(name) for name in ("site_id", "session_id", "session_date")]
+    replaced = inserts.where(F.col("_old").isNotNull()).select("site_id", "_old.session_id", "_old.session_date")
+    return (
+        s.join(n, on=same_visitor, how="inner")
+        .select(*columns)
+        .unionByName(s.join(n, on=same_client_session, how="inner").select(*columns))
+        .unionByName(replaced)
+        .distinct()
+    )
+
+
+def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> DataFrame:
+    """Rows of silver.events that differ once the inserts are in: the inserts, and stored events whose session changed.
+
+    `affected`: every stored event of the touched sessions. Returns the contract's columns and `_old` (the slices that
+    a stored row leaves; null for a new event).
+    """
+    stay = affected.join(inserts.select(*KEY), on=KEY, how="left_anti")
+    before = F.struct(*SESSION_COLUMNS)
+    slices = F.struct(*SLICE_COLUMNS)
+    everything = (
+        stay.select(*_OWN_COLUMNS, before.alias("_before"), slices.alias("_old"))
+        .unionByName(
+            inserts.select(
+                *_OWN_COLUMNS,
+                F.lit(None).cast(_struct_type(SESSION_COLUMNS)).alias("_before"),
+                F.struct(*[F.col(f"_old.{name}").alias(name) for name in SLICE_COLUMNS]).alias("_old"),
+            )
+        )
+    )
+    sessionized = sessionize.build(everything, context=context)
+    differs = F.col("_before").isNull() | ~F.struct(*SESSION_COLUMNS).eqNullSafe(F.col("_before"))
+    return sessionized.where(differs).select(*CONTRACT.column_names, "_old")
+
+
+def touched_slices(changed: DataFrame) -> DataFrame:
+    """Distinct (column, site_id, date) that the changed rows stand in now or stood in before."""
+    pairs = [
+        F.struct(F.lit(name).alias("column"), F.col("site_id"), place.alias("date"))
+        for name in SLICE_COLUMNS
+        for place in (F.col(name), F.col(f"_old.{name}"))
+    ]
+    return changed.select(F.explode(F.array(*pairs)).alias("_p")).select("_p.*").where("date is not null").distinct()
+
+
+def near_days(days: list[date], stored: DataFrame, *, context: RunContext) -> DataFrame:
+    """Stored events on the given local dates and as many days around them as a session's gap can reach."""
+    gaps = [context.sites.defaults, *context.sites.sites.values()]
+    reach = 1 + max(site.session.gap_seconds for site in gaps) // 86_400
+    around = Slices({"": frozenset(days)}).widened(back=reach, forward=reach).dates[""]
+    return stored.where(F.col("event_date").isin(sorted(around)))
+
+
+def _order_struct() -> list[Column]:
+    return [F.col("event_time"), F.col("sequence"), F.col("record_hash")]
+
+
+def _struct_type(names: tuple[str, ...]) -> str:
+    types = {column.name: column.type for column in CONTRACT.columns}
+    return "struct<" + ",".join(f"{name}:{types[name]}" for name in names) + ">"

@@ -1,0 +1,107 @@
+"""silver.sessions: one row per session, from its events in silver.events."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.context import RunContext
+from pipelines.silver.sessionize import is_conversion
+
+
+def build(events: DataFrame, *, context: RunContext) -> DataFrame:
+    """Aggregate each session's events; the ordered first and last are least and greatest (event_time, sequence, event_id).
+
+    Grain: (site_id, session_id). Measures take counting events only (all but excluded test users' events).
+    """
+    excludes_events = context.by_site(lambda site: site.test_users.rule) == "exclude_events"
+    marked = events.withColumns(
+        {
+            "_counts": ~(excludes_events & F.col("is_test_user")),
+            "_converts": is_conversion(context),
+            "_at": F.struct("event_time", "sequence", "event_id"),  # structs compare nulls first, as the order does
+        }
+    )
+    counts = F.col("_counts")
+    touch = F.struct("_at", "traffic_source", "traffic_medium", F.col("utm_campaign").alias("campaign"), "channel")
+    has_touch = F.coalesce("traffic_source", "traffic_medium", "utm_campaign").isNotNull()
+    page = F.struct("_at", F.col("page_path").alias("page"), (F.col("event_type") == "page_view").alias("is_view"))
+    sessions = marked.groupBy("site_id", "session_id").agg(
+        F.min(F.struct("_at", "visitor_id", "person_id")).alias("_first"),
+        F.max(F.when(counts & F.col("user_id").isNotNull(), F.struct("_at", "user_id"))).alias("_last_user"),
+        F.coalesce(F.min(F.when(counts, F.col("event_time"))), F.min("event_time")).alias("start_time"),
+        F.coalesce(F.max(F.when(counts, F.col("event_time"))), F.max("event_time")).alias("end_time"),
+        F.first("session_date").alias("session_date"),
+        F.count_if(counts).alias("event_count"),
+        *[F.count_if(counts & (F.col("event_type") == type_)).alias(name) for type_, name in _COUNTED.items()],
+        F.max(F.when(F.col("is_entry"), F.col("page_path"))).alias("entry_page"),
+        F.max(F.when(F.col("is_exit"), F.col("page_path"))).alias("exit_page"),
+        F.sort_array(F.collect_list(F.when(counts & F.col("page_path").isNotNull(), page))).alias("_pages"),
+        F.max("session_converted").alias("converted"),
+        F.max(F.when(counts, F.col("scroll_depth_pct"))).alias("max_scroll_depth_pct"),
+        F.sum(F.when(counts & F.col("_converts"), F.col("value"))).alias("_revenue"),
+        F.min(F.when(counts & has_touch, touch)).alias("_touch"),
+        *[_first_known(name) for name in _ENVIRONMENT],
+        F.max("is_bot").alias("is_bot"),
+        F.max("is_test_user").alias("has_test_user"),
+        F.max("is_countable").alias("is_countable"),
+    )
+    duration_us = F.when(
+        F.col("event_count") > 1, F.unix_micros(F.col("end_time")) - F.unix_micros(F.col("start_time"))
+    )
+    is_long = F.coalesce(duration_us > 10_000_000, F.lit(False))
+    pages = F.transform("_pages", lambda visit: visit["page"])
+    views = F.filter("_pages", lambda visit: visit["is_view"])
+    return sessions.select(
+        "site_id",
+        "session_id",
+        F.col("_first.visitor_id").alias("visitor_id"),
+        F.col("_first.person_id").alias("person_id"),
+        F.col("_last_user.user_id").alias("user_id"),
+        "start_time",
+        "end_time",
+        "session_date",
+        "event_count",
+        "page_view_count",
+        F.size(F.array_distinct(pages)).cast("bigint").alias("page_count"),
+        "entry_page",
+        "exit_page",
+        F.transform(views, lambda visit: visit["page"]).alias("journey_path"),
+        F.array_distinct(pages).alias("pages_visited"),
+        (duration_us / 1_000_000).alias("duration_seconds"),
+        (F.col("page_view_count") == 1).alias("bounced"),
+        (is_long | F.col("converted") | (F.col("page_view_count") >= 2)).alias("engaged"),
+        "converted",
+        (F.col("_errors") > 0).alias("had_error"),
+        "likes",
+        "comments",
+        "views",
+        "clicks",
+        "max_scroll_depth_pct",
+        F.coalesce(F.col("_revenue"), F.lit(0)).cast("decimal(28,4)").alias("revenue"),
+        F.col("_touch.channel").alias("channel"),
+        F.col("_touch.traffic_source").alias("traffic_source"),
+        F.col("_touch.traffic_medium").alias("traffic_medium"),
+        F.col("_touch.campaign").alias("campaign"),
+        *[F.col(f"_{name}.{name}").alias(name) for name in _ENVIRONMENT],
+        "is_bot",
+        "has_test_user",
+        "is_countable",
+        F.lit(context.started_at).alias("created_at"),
+    )
+
+
+_COUNTED = {
+    "page_view": "page_view_count",
+    "like": "likes",
+    "comment": "comments",
+    "view": "views",
+    "click": "clicks",
+    "error": "_errors",
+}
+_ENVIRONMENT = ("device_type", "browser", "os", "country", "region")
+
+
+def _first_known(name: str) -> Column:
+    known = F.col("_counts") & F.col(name).isNotNull()
+    return F.min(F.when(known, F.struct("_at", name))).alias(f"_{name}")

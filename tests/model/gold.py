@@ -1,0 +1,201 @@
+"""The daily gold tables: each reads countable sessions and events, or the days on which persons were active."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from pipelines.settings import Funnel, Funnels, FunnelStep, Sites, TierSettings
+
+from .sessions import PageView, Row, Session, local_date
+
+WEEK, MONTH = 7, 30
+"""Days of the trailing windows, the date itself included."""
+
+
+def _ratio(part: int, whole: int) -> float:
+    """part / whole in one division; 0 where there is no whole."""
+    return part / whole if whole else 0.0
+
+
+# --- persons --------------------------------------------------------------------------------------------------------
+
+ActiveDays = dict[date, set[str]]
+
+
+def _active_days(user_days: list[Row], sites: Sites) -> dict[str, ActiveDays]:
+    """Site → date → persons active on it."""
+    active: dict[str, ActiveDays] = defaultdict(lambda: defaultdict(set))
+    for day in user_days:
+        if day["events"] >= sites.of(day["site_id"]).activity_threshold:
+            active[day["site_id"]][day["date"]].add(day["person_id"])
+    return active
+
+
+def _days_with_a_month(active: ActiveDays) -> list[date]:
+    """Every date whose 30-day window holds an active day, whether or not it is one itself."""
+    return sorted({day + timedelta(days=ahead) for day in active for ahead in range(MONTH)})
+
+
+def _persons(active: ActiveDays, last: date, days: int) -> list[str]:
+    """Persons of the `days` days that end on `last`, once for each day on which they were active."""
+    return [person for back in range(days) for person in active.get(last - timedelta(days=back), ())]
+
+
+def active_users_daily(user_days: list[Row], sites: Sites) -> list[Row]:
+    """Distinct persons of the date, the week and the month that end on it."""
+    rows = []
+    for site_id, active in _active_days(user_days, sites).items():
+        for day in _days_with_a_month(active):
+            dau, wau, mau = (len(set(_persons(active, day, window))) for window in (1, WEEK, MONTH))
+            rows.append(
+                {"site_id": site_id, "date": day, "dau": dau, "wau": wau, "mau": mau, "stickiness": _ratio(dau, mau)}
+            )
+    return rows
+
+
+def engagement_tiers_daily(user_days: list[Row], sites: Sites, tiers: TierSettings) -> list[Row]:
+    """Persons by how many of the 30 days that end on the date they were active on."""
+    rows = []
+    for site_id, active in _active_days(user_days, sites).items():
+        for day in _days_with_a_month(active):
+            active_days = Counter(_persons(active, day, MONTH))
+            users = Counter(_tier(days, tiers) for days in active_days.values())
+            rows += [
+                {"site_id": site_id, "date": day, "tier": tier, "users": count}
+                for tier, count in users.items()
+                if tier is not None
+            ]
+    return rows
+
+
+def _tier(active_days: int, tiers: TierSettings) -> str | None:
+    least = {"power": tiers.power, "core": tiers.core, "regular": tiers.regular, "casual": tiers.casual}
+    return next((tier for tier, days in least.items() if active_days >= days), None)
+
+
+# --- sessions -------------------------------------------------------------------------------------------------------
+
+
+def _countable_by_date(sessions: list[Session]) -> Iterator[tuple[str, date, list[Session]]]:
+    """(site, date, the countable sessions that started on it)."""
+    days: dict[tuple[str, date], list[Session]] = defaultdict(list)
+    for session in sessions:
+        if session.is_countable:
+            days[session.site_id, session.session_date].append(session)
+    for (site_id, day), group in days.items():
+        yield site_id, day, group
+
+
+def journey_stats_daily(sessions: list[Session]) -> list[Row]:
+    """The day's countable sessions in one row."""
+    rows = []
+    for site_id, day, group in _countable_by_date(sessions):
+        total = len(group)
+        durations = [session.duration_us for session in group if session.duration_us is not None]
+        measured = total if group[0].site.single_event_duration == "zero" else len(durations)
+        pages = [{e["page_path"] for e in session.counting if e["page_path"] is not None} for session in group]
+        views = [len(session.page_views) for session in group]
+        with_error = sum(any(e["event_type"] == "error" for e in session.counting) for session in group)
+        rows.append(
+            {
+                "site_id": site_id,
+                "date": day,
+                "total_journeys": total,
+                "unique_users": len({session.events[0]["person_id"] for session in group}),
+                "avg_duration_seconds": sum(durations) / (measured * 1_000_000) if measured else None,
+                "avg_pages_per_journey": sum(len(paths) for paths in pages) / total,
+                "error_rate_pct": 100 * with_error / total,
+                "conversion_rate_pct": 100 * sum(session.converted for session in group) / total,
+                "bounce_rate": _ratio(sum(count == 1 for count in views), sum(count > 0 for count in views)),
+            }
+        )
+    return rows
+
+
+def funnel_daily(sessions: list[Session], funnels: Funnels) -> list[Row]:
+    """How many of the day's countable sessions hold a match of each step, in any order."""
+    rows = []
+    for site_id, day, group in _countable_by_date(sessions):
+        for name, funnel in funnels.funnels.items():
+            if funnel.sites is None or site_id in funnel.sites:
+                rows += [{"site_id": site_id, "date": day, "funnel": name, **row} for row in _steps(group, funnel)]
+    return rows
+
+
+def _steps(sessions: list[Session], funnel: Funnel) -> list[Row]:
+    reached = [len(sessions)]  # N(0), then N(1) …
+    for step in funnel.steps:
+        reached.append(sum(any(_matches(event, step) for event in session.counting) for session in sessions))
+    rows = []
+    for number, step in enumerate(funnel.steps, start=1):
+        is_last = number == len(funnel.steps)
+        lost_next = 0 if is_last else max(0, reached[number] - reached[number + 1])
+        rows.append(
+            {
+                "step_number": number,
+                "step": step.name,
+                "journeys": reached[0],
+                "count": reached[number],
+                "drop_off": max(0, reached[number - 1] - reached[number]),
+                "drop_off_rate": _ratio(lost_next, reached[number]),
+                "step_rate": _ratio(reached[number], reached[number - 1]),
+                "conversion_rate": _ratio(reached[number], reached[0]),
+                "median_seconds": None,  # presence has no order, so no time to reach
+                "p90_seconds": None,
+            }
+        )
+    return rows
+
+
+def _matches(event: Row, step: FunnelStep) -> bool:
+    """All that the step says holds of the event."""
+    if step.event_type is not None and event["event_type"] != step.event_type:
+        return False
+    if step.page is not None and (event["page_path"] is None or not re.search(step.page, event["page_path"])):
+        return False
+    properties = event["properties"] or {}
+    return all(properties.get(key) == value for key, value in step.properties.items())
+
+
+# --- pages ----------------------------------------------------------------------------------------------------------
+
+
+def page_metrics_daily(sessions: list[Session]) -> list[Row]:
+    """What happened on each page, dated by the page view that owns it, even where an event is of the next date."""
+    pages: dict[tuple[str, date, str], list[tuple[Session, PageView]]] = defaultdict(list)
+    for session in sessions:
+        if session.is_countable:
+            for page in session.page_views:
+                path = page.view["page_path"]
+                day = local_date(page.view["event_time"], session.site)
+                pages[session.site_id, day, "(not set)" if path is None else path].append((session, page))
+    return [
+        {"site_id": site_id, "date": day, "page": path, **_page_metrics(views)}
+        for (site_id, day, path), views in pages.items()
+    ]
+
+
+def _page_metrics(views: list[tuple[Session, PageView]]) -> Row:
+    total = len(views)
+    owned = Counter(event["event_type"] for _, page in views for event in page.owned)
+    with_error = sum(any(event["event_type"] == "error" for event in page.owned) for _, page in views)
+    deepest = [max(event["scroll_depth_pct"] or 0 for event in page.owned) for _, page in views]
+    return {
+        "views": total,
+        "visitors": len({page.view["visitor_id"] for _, page in views}),
+        "entries": sum(page.is_entry for _, page in views),
+        "exits": sum(page.is_exit for _, page in views),
+        "bounces": sum(page.is_entry and page.is_exit for _, page in views),
+        "abandonments": sum(page.is_exit and not session.converted for session, page in views),
+        "errors": owned["error"],
+        "error_rate": with_error / total,
+        "avg_time_on_page_seconds": sum(page.time_on_page_us for _, page in views) / (total * 1_000_000),
+        "avg_scroll_depth_pct": sum(deepest) / total,
+        "clicks": owned["click"],
+        "form_starts": owned["form_start"],
+        "form_submits": owned["form_submit"],
+        "video_plays": owned["video_play"],
+    }
