@@ -56,6 +56,10 @@ format: ready ## Format the code and mend what the linter can
 	@.venv/bin/ruff check --fix-only --quiet $(CODE)
 	@.venv/bin/ruff format $(CODE)
 
+.PHONY: docs
+docs: ready ## Write docs/tables.md from the contracts
+	@$(PYTHON_RUN) -m pipelines.quality.dictionary
+
 .PHONY: lock
 lock: ## Write requirements.txt from requirements.in (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: install it first' >&2; exit 2; }

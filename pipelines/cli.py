@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable
 from datetime import date
-from functools import cache
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from pipelines.context import RunContext
-from pipelines.errors import ConfigurationError, PipelineError
+from pipelines.errors import ConfigurationError, DataRefusedError, InfrastructureError, PipelineError
 from pipelines.lake import Lake, now
 from pipelines.ops import ledger, summary
 from pipelines.progress import Progress
@@ -36,7 +36,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--env", default="local", help="settings to run under: a file in conf/settings (default: local)")
     made.add_argument("--lakehouse", metavar="DIR", help="root of the Delta tables, DIR/<layer>/<table> (default: from settings)")
     made.add_argument("--conf", metavar="DIR", help="folder with sites.yaml and funnels.yaml of your own (default: conf)")
-    made.add_argument("--as-of", metavar="DATE", help="last complete local day (default: yesterday, by each site's clock)")
+    made.add_argument("--as-of", metavar="DATE", help="last complete day (default: yesterday)")
     made.add_argument("--json", action="store_true", help="print the run's summary as one JSON object on stdout")
     return made
 
@@ -49,33 +49,40 @@ def add_source(made: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 def main(job: str, arguments: argparse.Namespace, work: Callable[[Run], None]) -> int:
     """Do `work` as one run: progress, ledger, summary, exit code; a user's mistake is one line, never a stack trace."""
-    started = time.monotonic()
     try:
         run, settings = _prepare(arguments)
+        with run.lake.alone(f"{job} {run.run_id}"):
+            return _do(job, run, settings, arguments.json, work)
     except PipelineError as error:
         return _stop(error, arguments.json)
+    except Exception as error:  # storage that cannot be reached fails in as many ways as there are stores
+        return _stop(InfrastructureError(_first_line(error)), arguments.json)
+
+
+def _do(job: str, run: Run, settings: Settings, as_json: bool, work: Callable[[Run], None]) -> int:
+    started = time.monotonic()
     before = ledger.versions(run)
-    status, failure = "succeeded", None
+    status: str = "succeeded"
+    failure: PipelineError | None = None
     try:
         work(run)
     except PipelineError as error:
-        status, failure = ("refused" if error.exit_code == 1 else "failed"), error
+        status, failure = ("refused" if isinstance(error, DataRefusedError) else "failed"), error
     except Exception as error:  # Spark and storage raise what they like; the log keeps the whole of it
         run.progress.log("error", error=str(error), traceback=traceback.format_exc())
-        status, failure = "failed", PipelineError(_first_line(error))
+        status, failure = "failed", InfrastructureError(_first_line(error))
     after = ledger.versions(run)
     changed = [table for table in after if after[table] != before[table]]
     if failure is None and not changed:
         status = "nothing_new"
     seconds = time.monotonic() - started
     words = str(failure) if failure else None
+    if isinstance(failure, ConfigurationError) and not changed:
+        return _stop(failure, as_json)  # a mistake in the call is no run
     ledger.record(run, settings, job=job, status=status, before=before, seconds=seconds, error=words)
     told = summary.collect(run, job=job, status=status, seconds=seconds, changed=changed, error=words)
     run.progress.log("run_finished", status=status, execution_time_s=round(seconds, 3), **told["books"], changed=changed)
-    if arguments.json:
-        print(json.dumps(told, default=str, ensure_ascii=False))
-    else:
-        print(summary.sentences(told))
+    print(json.dumps(told, default=str, ensure_ascii=False) if as_json else summary.sentences(told))
     return failure.exit_code if failure else 0
 
 
@@ -91,10 +98,15 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
     run_id = f"{at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     root = arguments.lakehouse or settings.lakehouse
 
-    @cache
+    starting = threading.Lock()
+    started: list[SparkSession] = []
+
     def session() -> SparkSession:
-        with run.progress.step("start Spark"):
-            return build_session(settings.spark)
+        with starting:  # steps that run side by side ask at once
+            if not started:
+                with run.progress.step("start Spark"):
+                    started.append(build_session(settings.spark))
+            return started[0]
 
     lake = Lake(root, settings.storage_options, session)
     human = settings.log_format == "human" and not arguments.json

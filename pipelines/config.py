@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,6 +24,15 @@ class Model(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
+def time_zone(name: str) -> str:
+    """`name`, checked to be an IANA time zone."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("expected an IANA time zone such as Europe/Berlin") from error
+    return name
+
+
 def display_path(path: Path) -> str:
     """The path as a user would type it: relative to the project where it lies inside."""
     try:
@@ -37,6 +47,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{display_path(path)}: not UTF-8 text (byte {error.start})") from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigurationError(f"{display_path(path)}: not valid YAML: {problem}") from error

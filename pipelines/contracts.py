@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.config import CONF, Model, load
+from pipelines.config import CONF, Model, display_path, load
+from pipelines.errors import ConfigurationError
 
 Severity = Literal["error", "warn"]
 LAYERS = ("bronze", "silver", "gold", "ops")
@@ -50,7 +51,7 @@ class Column(Model):
             values = ", ".join(sql_string(value) for value in self.accepted)
             rules.append(("accepted", f"{self.name} in ({values})"))
         if self.min is not None or self.max is not None:
-            bounds = [f"{self.name} {sign} {limit:g}" for sign, limit in (("<=", self.max), (">=", self.min)) if limit is not None]
+            bounds = [f"{self.name} {sign} {limit:.15g}" for sign, limit in (("<=", self.max), (">=", self.min)) if limit is not None]
             rules.append(("in_range", " and ".join(bounds)))
         if self.max_length is not None:
             rules.append(("short_enough", f"length({self.name}) <= {self.max_length}"))
@@ -76,7 +77,8 @@ class Contract(Model):
     key: tuple[str, ...]
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()
-    may_be_empty: bool = False
+    expects_rows_where: str | None = None
+    """Predicate on rows of the first input: where one holds, an empty result is a fault. None: it may be empty."""
     retention_days: int = Field(gt=0)
     columns: tuple[Column, ...]
     checks: tuple[Check, ...] = ()
@@ -88,6 +90,10 @@ class Contract(Model):
         if repeated:
             raise ValueError(f"columns declared twice: {', '.join(repeated)}")
         named = (*self.key, *self.partition_by, *self.cluster_by, *filter(None, [self.slice]))
+        checks = [check.name for check in self.row_checks()]
+        repeated = sorted({name for name in checks if checks.count(name) > 1})
+        if repeated:
+            raise ValueError(f"checks declared twice: {', '.join(repeated)}")
         unknown = sorted(set(named) - set(names))
         if unknown:
             raise ValueError(f"not among the columns: {', '.join(unknown)}")
@@ -140,10 +146,14 @@ def load_contracts(folder: Path = CONF / "tables") -> dict[str, Contract]:
         for path in sorted((folder / layer).glob("*.yaml")):
             contract = load(Contract, path)
             if contract.table != f"{layer}.{path.stem}":
-                from pipelines.errors import ConfigurationError
-
-                raise ConfigurationError(f"{path}: table: expected {layer}.{path.stem}, got {contract.table!r}")
+                place = f"{layer}.{path.stem}"
+                raise ConfigurationError(f"{display_path(path)}: table: expected {place!r}, got {contract.table!r}")
             contracts[contract.table] = contract
+    for contract in contracts.values():
+        unknown = sorted(set(contract.inputs) - set(contracts))
+        if unknown:
+            path = folder / contract.layer / f"{contract.name}.yaml"
+            raise ConfigurationError(f"{display_path(path)}: inputs: no such table: {', '.join(unknown)}")
     return contracts
 
 

@@ -10,7 +10,9 @@ holds a *note*: which (site, date) slices it touched, for the tables that are de
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -25,6 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.contracts import Contract, contract
+from pipelines.errors import InfrastructureError
 from pipelines.slices import EVERYTHING, NOTHING, Slices
 
 _APP = "batches"
@@ -38,6 +41,29 @@ class Lake:
         self.root = root if "://" in root else str(Path(root).resolve())
         self._options = storage_options or None
         self.session = session
+
+    @contextmanager
+    def alone(self, who: str) -> Iterator[None]:
+        """Hold the lake for one run; raises InfrastructureError naming the holder where another has it.
+
+        The operating system gives the lock back when its holder dies, however it dies. Only a local lake is guarded:
+        an object store has no such lock.
+        """
+        if "://" in self.root:
+            yield
+            return
+        path = Path(self.root, ".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise InfrastructureError(f"{self.root} is in use by {file.read().strip()}: wait for it to end") from error
+            file.truncate(0)
+            file.write(f"{who}, process {os.getpid()}, since {now():%Y-%m-%d %H:%M:%S} UTC\n")
+            file.flush()
+            yield
 
     # --- questions to the log -----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pipelines.bronze import events as bronze_events
 from pipelines.bronze import files as landing
 from pipelines.context import RunContext
-from pipelines.contracts import contract
+from pipelines.contracts import Contract, contract
 from pipelines.errors import ConfigurationError
 from pipelines.lake import Lake
 from pipelines.plan import GOLD, SERVED, SILVER, Step, waves
@@ -72,7 +72,7 @@ class Run:
                 note.words += f", {len(listing.skipped)} passed over (hidden names)"
             note.fields = {"new_files": len(listing.new), "known_files": listing.known, "skipped": listing.skipped}
         if listing.new:
-            gate.preload()
+            self._warm_up()
             with self.progress.step("bronze.events") as note:
                 records = self._take(source, listing.new, done + 1)
                 self.new_records += records
@@ -119,7 +119,7 @@ class Run:
         """Bring silver up to the last batch of bronze."""
         batch, done = self.lake.batch("bronze.events"), self.lake.batch("silver.events")
         if done < batch:
-            gate.preload()
+            self._warm_up()
             with self.progress.step("silver.events") as note:
                 self._update_events(done, batch, note)
         self._derive(SILVER)
@@ -185,8 +185,8 @@ class Run:
             "bronze→silver",
             "silver.events",
             [
-                *gate.row_rules(declared, checks, measured["violations"], usable),
-                Measured("usable_records", usable, least=1),
+                # Of a batch with records some must be usable: no rule can tell anything from none.
+                *gate.row_rules(checks, measured["violations"], usable, expected=received > 0),
                 Measured(
                     "dead_letter_share",
                     refused / received if received else 0.0,
@@ -224,13 +224,13 @@ class Run:
         """Insert what is new, let better copies win, and repair exactly the sessions that this touches."""
         stored = self.lake.read("silver.events")
         days = sorted(measured["days"])
-        near = silver_events.near_days(days, stored, context=self.context)
+        near = silver_events.near(days, stored, whole_sites=[], context=self.context)
         compared = silver_events.against_stored(candidates.where("reason is null"), near).localCheckpoint()
         repeats = compared.where("is_repeat")
         self._write_repeats(repeats, repeats.count(), batch)
         inserts = compared.where("is_winner")
-        client_sites = self._sites_with_client_sessions(inserts)
-        reach = near if not client_sites else near.unionByName(stored.where(F.col("site_id").isin(client_sites))).distinct()
+        whole_sites = self._sites_with_client_sessions(inserts)
+        reach = silver_events.near(days, stored, whole_sites=whole_sites, context=self.context)
         sessions = silver_events.touched_sessions(inserts, reach, context=self.context).localCheckpoint()
         starts = Slices.of((r["site_id"], r["session_date"]) for r in sessions.select("site_id", "session_date").distinct().collect())
         affected = stored.where(starts.predicate("session_date")).join(
@@ -274,7 +274,7 @@ class Run:
             touched |= self.lake.touched_since(name, done, column)
         if not touched:
             return
-        gate.preload()
+        self._warm_up()
         with self.progress.step(table) as note:
             rows = self._replace(step, touched.widened(forward=declared.looks_back_days), batch)
             note.words = f"{rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
@@ -296,7 +296,8 @@ class Run:
         assert counts is not None
         rows = counts[gate.ROWS]
         crossing = "bronze→silver" if declared.layer == "silver" else "silver→gold"
-        self._judge(crossing, step.table, gate.row_rules(declared, checks, counts.asDict(), rows), rows)
+        expected = rows > 0 or _expects_rows(declared, inputs[0])
+        self._judge(crossing, step.table, gate.row_rules(checks, counts.asDict(), rows, expected=expected), rows)
         self.lake.replace_slices(step.table, staged, slices, batch)
         return int(rows)
 
@@ -343,6 +344,11 @@ class Run:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
+    def _warm_up(self) -> None:
+        """There is work to do: load what judges it while Spark starts."""
+        gate.preload()
+        self.lake.session()
+
     def _judge(self, crossing: gate.Gate, table: str, measured: list[Measured], rows: int) -> None:
         results = gate.judge(crossing, table, measured, rows)
         with _gathering:
@@ -351,6 +357,12 @@ class Run:
 
 
 _gathering = threading.Lock()
+
+
+def _expects_rows(declared: Contract, first_input: DataFrame) -> bool:
+    """Whether an empty result would be a fault: nothing can be wrong with no rows, so this asks the input."""
+    where = declared.expects_rows_where
+    return where is not None and not first_input.where(where).isEmpty()
 
 
 def _keep_first_written(built: DataFrame, old: DataFrame, step: Step) -> DataFrame:

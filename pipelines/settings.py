@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.config import CONF, Model, display_path, parse, read_yaml
+from pipelines.config import CONF, Model, display_path, parse, read_yaml, time_zone
 from pipelines.errors import ConfigurationError
 
 
@@ -49,7 +49,7 @@ class GateSettings(Model):
 
 
 class AnomalySettings(Model):
-    """Thresholds of session anomalies (SPEC §4)."""
+    """Thresholds of session anomalies."""
 
     long_gap_seconds: int = Field(gt=0)
     outlier_score: float = Field(gt=0)
@@ -151,11 +151,7 @@ class Site(Model):
     @field_validator("timezone")
     @classmethod
     def _exists(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("expected an IANA time zone such as Europe/Berlin") from error
-        return value
+        return time_zone(value)
 
     @field_validator("single_event_duration", mode="before")
     @classmethod
@@ -183,6 +179,9 @@ def load_sites(path: Path = CONF / "sites.yaml") -> Sites:
     defaults = content.get("defaults") or {}
     given = content.get("sites") or {}
     if isinstance(defaults, dict) and isinstance(given, dict):
+        for name in given:
+            if not isinstance(name, str) and (not isinstance(name, int) or isinstance(name, bool)):
+                raise ConfigurationError(f"{display_path(path)}: sites: YAML reads a site's name as {name!r}: quote it")
         content["sites"] = {
             str(name): _merged(defaults, site or {}) if isinstance(site or {}, dict) else site
             for name, site in given.items()

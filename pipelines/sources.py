@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipelines.config import CONF, Model, display_path, load
+from pipelines.config import CONF, Model, display_path, load, time_zone
 from pipelines.errors import ConfigurationError
 
 # Canonical columns that a mapping may give → type they are cast to. `user_agent` and `ip` feed rules and enrichment
@@ -18,7 +18,7 @@ CANONICAL_TYPES: dict[str, str] = {
     "event_id": "string",
     "event_type": "string",
     "event_name": "string",
-    "event_time": "string",  # read by the rules of SPEC §3, not by a cast
+    "event_time": "string",  # read by silver/instants.py, not by a cast
     "sequence": "bigint",
     "received_at": "string",  # the same
     "user_id": "string",
@@ -72,9 +72,14 @@ class Source(Model):
     event_time: Literal["mapped", "ingested"] = "mapped"
     time_format: str | None = None
     time_zone: str = "UTC"
-    future_tolerance_seconds: int | None = None
+    future_tolerance_seconds: int | None = Field(default=None, ge=0)
     session_end: Literal["optional", "required"] = "optional"
     columns: dict[str, str | KeyedHash]
+
+    @field_validator("time_zone")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        return time_zone(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Source:

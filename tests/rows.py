@@ -50,6 +50,15 @@ def table_frame(spark: SparkSession, table: str, rows: Iterable[Row]) -> DataFra
     return spark.createDataFrame(content, contract(table).ddl)
 
 
+def records_frame(spark: SparkSession, source: str, lines: Iterable[str | Row]) -> DataFrame:
+    """bronze.events of one file and batch: the lines in their order, from position 1; a row may say more than `raw`."""
+    content = []
+    for number, given in enumerate(lines, start=1):
+        row = {"raw": given} if isinstance(given, str) else given
+        content.append({"source": source, "origin": "/landing/file.jsonl", "position": number, "batch_id": 1, **row})
+    return table_frame(spark, "bronze.events", content)
+
+
 def events_frame(spark: SparkSession, rows: Iterable[Row]) -> DataFrame:
     """silver.events: countable custom events of site `shop`, with ids e1, e2, … and dates in UTC.
 

@@ -80,9 +80,12 @@ def _files(filesystem: fs.FileSystem, root: str, location: str) -> tuple[list[La
     for info in sorted(infos, key=lambda info: info.path):
         if info.type != fs.FileType.File:
             continue
-        # Spark passes over names with a leading _ or . without a word, so they are not offered to it.
-        if any(part.startswith(("_", ".")) for part in info.path[len(root) :].lstrip("/").split("/")):
+        within = info.path[len(root) :].strip("/") or info.base_name
+        # Spark passes over names with a leading _ or . and unfinished copies without a word, so none is offered to it.
+        if any(part.startswith(("_", ".")) for part in within.split("/")) or within.endswith("._COPYING_"):
             skipped.append(info.path)
+        elif ":" in within and isinstance(filesystem, fs.LocalFileSystem):
+            raise ConfigurationError(f"--input: {info.path}: Spark cannot read a local name with a colon; rename it")
         else:
             files.append(LandingFile(info.path, info.size, info.mtime_ns))
     return files, skipped

@@ -9,7 +9,7 @@ from pipelines.plan import SERVED
 from pipelines.runner import Run
 from pipelines.settings import Settings
 
-_TRACKED = ("bronze.events", *SERVED)
+_TRACKED = ("bronze.events", *SERVED, "ops.published")
 
 
 def versions(run: Run) -> dict[str, int | None]:

@@ -6,6 +6,7 @@ validation of a single-row frame, whatever the number of checks.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -56,9 +57,9 @@ class Result:
 
     def sentence(self) -> str:
         """`gold.x: check y: 3 of 10 rows` for a person."""
-        value = f"{self.check.value:g}"
-        limits = [f"at least {self.check.least:g}"] if self.check.least is not None else []
-        limits += [f"at most {self.check.most:g}"] if self.check.most is not None else []
+        value = _plain(self.check.value)
+        limits = [f"at least {_plain(self.check.least)}"] if self.check.least is not None else []
+        limits += [f"at most {_plain(self.check.most)}"] if self.check.most is not None else []
         return f"{self.table}: {self.check.name}: {value}, allowed {' and '.join(limits)} ({self.rows} rows judged)"
 
     def row(self, run_id: str, judged_at: datetime) -> dict[str, Any]:
@@ -76,6 +77,10 @@ class Result:
             "rows_judged": self.rows,
             "judged_at": judged_at,
         }
+
+
+def _plain(number: float) -> str:
+    return f"{number:.0f}" if number == int(number) else f"{number:.4g}"
 
 
 def checks_on(contract: Contract, columns: Iterable[str] | None = None) -> list[Check]:
@@ -97,11 +102,10 @@ def violations(checks: Iterable[Check], among: Column | None = None) -> list[Col
     return [F.count_if(scope & ~F.coalesce(F.expr(check.rule), F.lit(False))).alias(check.name) for check in checks]
 
 
-def row_rules(contract: Contract, checks: Iterable[Check], counts: dict[str, Any], rows: int) -> list[Measured]:
-    """Row checks as numbers: no row may break one; and unless the table may be empty, there must be rows to judge."""
+def row_rules(checks: Iterable[Check], counts: dict[str, Any], rows: int, *, expected: bool) -> list[Measured]:
+    """Row checks as numbers: no row may break one; and where rows are expected, there must be some to judge."""
     found = [Measured(check.name, counts[check.name], most=0, severity=check.severity) for check in checks]
-    least = None if contract.may_be_empty else 1
-    return [Measured(ROWS, rows, least=least or 0), *found]
+    return [Measured(ROWS, rows, least=1 if expected else 0), *found]
 
 
 def judge(gate: Gate, table: str, measured: list[Measured], rows: int) -> list[Result]:
@@ -114,7 +118,7 @@ def judge(gate: Gate, table: str, measured: list[Measured], rows: int) -> list[R
     names = [check.name for check in measured]
     if len(set(names)) != len(names):
         raise ValueError(f"{table}: two checks share a name: {sorted(n for n in names if names.count(n) > 1)}")
-    missing = [check.name for check in measured if check.value is None]
+    missing = [check.name for check in measured if check.value is None or math.isnan(check.value)]
     if missing:
         raise ValueError(f"{table}: not measured: {', '.join(missing)}")
     frame = pd.DataFrame([{check.name: float(check.value) for check in measured}])

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import duckdb
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from pipelines.errors import ConfigurationError
 
 # Ledgers are read as they are: nothing downstream depends on their being consistent with each other.
-_LEDGERS = ("ops.runs", "ops.quality_results", "ops.dead_letters", "ops.published")
+_LEDGERS = ("ops.runs", "ops.quality_results", "ops.dead_letters", "ops.duplicates", "ops.published")
 
 
 def published_versions(root: str, storage_options: dict[str, str] | None = None) -> dict[str, int]:
@@ -31,7 +32,10 @@ def connect(root: str, storage_options: dict[str, str] | None = None) -> duckdb.
         table: None for table in _LEDGERS if DeltaTable.is_deltatable(table_path(root, table), storage_options)
     }
     for table, version in versions.items():
-        opened = DeltaTable(table_path(root, table), version=version, storage_options=storage_options)
+        try:
+            opened = DeltaTable(table_path(root, table), version=version, storage_options=storage_options)
+        except DeltaError as error:
+            raise ConfigurationError(f"{table} is published but cannot be read: {error}") from error
         layer, name = table.split(".")
         con.register(f"_{layer}_{name}", opened.to_pyarrow_dataset())
         con.execute(f'create schema if not exists {layer}; create view {layer}."{name}" as from _{layer}_{name}')

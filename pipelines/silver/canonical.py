@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import reduce
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pipelines.context import RunContext
-from pipelines.contracts import contract, sql_string
+from pipelines.contracts import contract
+from pipelines.errors import ConfigurationError
 from pipelines.silver import bots, instants
 from pipelines.sources import CANONICAL_TYPES, KeyedHash, Source
 
@@ -31,7 +34,7 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
 
     Returns one row per record: the canonical columns of silver.events that depend on the record alone, those of META,
     `record_hash`, `uncast` (optional field → raw value that had to be nulled), `new_fields` (names that the mapping
-    does not know), and `reason` with `detail`: null for an accepted record, else from SPEC §2's closed list.
+    does not know), and `reason` with `detail`: null for an accepted record, else from the closed list of ops.dead_letters.
     """
     mapped = _map(_parse(records, source), source, context)
     typed = _typed(mapped, source)
@@ -41,12 +44,15 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
 
 def _parse(records: DataFrame, source: Source) -> DataFrame:
     """META as a struct `_meta`, the parsed record as map `_record` (null: malformed), and the known fields."""
-    raw = F.regexp_replace(F.rtrim(F.col("raw")), "^\ufeff", "")  # a byte order mark or a \r is no part of a record
+    # A byte order mark, or a \r before the line's end, is no part of a record.
+    raw = F.regexp_replace(F.rtrim(F.col("raw"), F.lit(" \t\r")), "^\ufeff", "")
     if source.format == "json_lines":
-        # Inside brackets the whole line must be one object: a second object, an array or trailing text is malformed,
-        # where parsing the bare line would take the first object and drop the rest without a word.
-        parsed = F.from_json(F.concat(F.lit("["), raw, F.lit("]")), "array<map<string,string>>")
-        record = F.when(F.size(parsed) == 1, F.element_at(parsed, 1))
+        # As the first of two elements the whole line must be one object: a second object, an array or trailing text is
+        # malformed, where parsing the bare line would take the first object and drop the rest without a word. The
+        # element after it must be found, so that no bracket in the line can end the array early.
+        parsed = F.from_json(F.concat(F.lit("["), raw, F.lit(",{}]")), "array<map<string,string>>")
+        # Of a name that an object holds twice the last value stands, as in every other JSON reader.
+        record = F.when(F.size(parsed) == 2, F.map_concat(F.element_at(parsed, 1), _no_entries()))
     else:
         assert source.pattern is not None
         # One pass for all groups: replace the line by its groups, separated, and split. Java's names take no underscore.
@@ -63,6 +69,13 @@ def _parse(records: DataFrame, source: Source) -> DataFrame:
 
 def _map(parsed: DataFrame, source: Source, context: RunContext) -> DataFrame:
     """Evaluate the mapping: every canonical column as text (null where not mapped)."""
+    try:
+        return _evaluated(parsed, source, context)
+    except AnalysisException as error:
+        raise ConfigurationError(_mistake(parsed, source)) from error
+
+
+def _evaluated(parsed: DataFrame, source: Source, context: RunContext) -> DataFrame:
     columns = []
     for name, type_ in CANONICAL_TYPES.items():
         rule = source.columns.get(name)
@@ -86,11 +99,22 @@ def _map(parsed: DataFrame, source: Source, context: RunContext) -> DataFrame:
     return parsed.select("_meta", F.col("_record").isNull().alias("_malformed"), unknown.alias("_unknown"), *columns)
 
 
+def _mistake(parsed: DataFrame, source: Source) -> str:
+    """Which expression of the mapping Spark does not accept, and why."""
+    for column, rule in source.columns.items():
+        for expression in rule.keyed_hash if isinstance(rule, KeyedHash) else [rule]:
+            try:
+                parsed.select(F.expr(expression))
+            except AnalysisException as error:  # a ParseException is one
+                problem = " ".join((error.getMessage() or str(error)).split("SQLSTATE")[0].split())
+                return f"source {source.source}: columns.{column}: {problem}"
+    return f"source {source.source}: columns: an expression has the wrong type"
+
+
 def _keyed_hash(parts: list[Column], key: str) -> Column:
     """HMAC-SHA256 (RFC 2104) of the parts, in hex, cut to 32 digits; null where every part is null."""
-    block = key.encode().ljust(64, b"\0")
-    if len(key.encode()) > 64:
-        raise ValueError("a keyed hash takes a key of at most 64 bytes")
+    secret = key.encode()
+    block = (secret if len(secret) <= 64 else hashlib.sha256(secret).digest()).ljust(64, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in block).hex() for pad in (0x36, 0x5C))
     message = F.encode(F.concat_ws(_SEPARATOR, *[F.coalesce(part, F.lit("")) for part in parts]), "UTF-8")
     digest = F.sha2(F.concat(F.unhex(F.lit(inner)), message), 256)
@@ -162,7 +186,9 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
     )
     event_id = F.col("event_id")
     if source.event_id == "position":
-        occurrence = F.row_number().over(Window.partitionBy("_meta.origin", "_meta.raw").orderBy("_meta.position"))
+        # A file that was taken again, grown, is in another batch, and its lines count anew.
+        same_line = Window.partitionBy("_meta.batch_id", "_meta.origin", "_meta.raw").orderBy("_meta.position")
+        occurrence = F.row_number().over(same_line)
         event_id = F.md5(F.concat_ws(_SEPARATOR, F.lit(source.source), "_meta.raw", occurrence.cast("string")))
     elif source.event_id == "content":
         event_id = _content_id()
@@ -173,7 +199,7 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
 
 
 def _content_id() -> Column:
-    """Hash of the canonical values, so that the same event sent twice is the same event (SPEC §3)."""
+    """Hash of the canonical values, so that the same event sent twice is the same event."""
     entries = F.to_json(F.array_sort(F.map_entries("properties")))
     parts = [
         *["site_id", "visitor_id", "user_id", "client_session_id"],
@@ -201,11 +227,15 @@ def _query_parameter(url: Column, name: str) -> Column:
 
 def _merged_maps(first: Column, *others: Column) -> Column:
     """All entries; where two maps hold a key the earlier one's value stands."""
-    merged = F.coalesce(first, F.create_map().cast("map<string,string>"))
+    merged = F.map_concat(F.coalesce(first, _no_entries()), _no_entries())  # the second: see `_parse` on names held twice
     for other in others:
         extended = F.map_concat(merged, _without_keys_of(merged, other))
         merged = F.when(other.isNull(), merged).otherwise(extended)
     return merged
+
+
+def _no_entries() -> Column:
+    return F.create_map().cast("map<string,string>")
 
 
 def _without_keys_of(taken: Column, other: Column) -> Column:
@@ -215,10 +245,11 @@ def _without_keys_of(taken: Column, other: Column) -> Column:
 def _judged(rows: DataFrame, source: Source, context: RunContext) -> DataFrame:
     """Reason and detail of refusal, then the derived columns of accepted records."""
     event_time = F.col("event_time")
-    reference = F.coalesce("received_at", "_meta.ingested_at") if source.future_tolerance_seconds else F.col("received_at")
-    tolerance = 86_400 if source.future_tolerance_seconds is None else source.future_tolerance_seconds
-    too_late = F.unix_micros(event_time) - F.unix_micros(reference) > tolerance * 1_000_000
-    in_future = F.coalesce(too_late, F.lit(False)) if tolerance >= 0 else F.lit(False)
+    # A source without received_at is judged only where its mapping sets the tolerance.
+    reference, tolerance = F.col("received_at"), 86_400
+    if source.future_tolerance_seconds is not None:
+        reference, tolerance = F.coalesce("received_at", "_meta.ingested_at"), source.future_tolerance_seconds
+    in_future = F.unix_micros(event_time) - F.unix_micros(reference) > tolerance * 1_000_000
     earliest = F.lit(context.settings.earliest_time)
     too_long = F.length("site_id") > 200
     rules: list[tuple[Column, str, Column]] = [

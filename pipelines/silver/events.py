@@ -169,12 +169,15 @@ def touched_slices(changed: DataFrame) -> DataFrame:
     return changed.select(F.explode(F.array(*pairs)).alias("_p")).select("_p.*").where("date is not null").distinct()
 
 
-def near_days(days: list[date], stored: DataFrame, *, context: RunContext) -> DataFrame:
-    """Stored events on the given local dates and as many days around them as a session's gap can reach."""
-    gaps = [context.sites.defaults, *context.sites.sites.values()]
-    reach = 1 + max(site.session.gap_seconds for site in gaps) // 86_400
+def near(days: list[date], stored: DataFrame, *, whole_sites: list[str], context: RunContext) -> DataFrame:
+    """Stored events on the given local dates and as many days around them as a session's gap can reach.
+
+    Of `whole_sites` all events: those whose sessions the client names, which have no end.
+    """
+    gaps = [site.session.gap_seconds for site in (context.sites.defaults, *context.sites.sites.values())]
+    reach = 1 + max(gaps) // 86_400
     around = Slices({"": frozenset(days)}).widened(back=reach, forward=reach).dates[""]
-    return stored.where(F.col("event_date").isin(sorted(around)))
+    return stored.where(F.col("event_date").isin(sorted(around)) | F.col("site_id").isin(whole_sites))
 
 
 def _order_struct() -> list[Column]:

@@ -1,0 +1,74 @@
+"""The whole pipeline against the plain-Python model: any arrival gives the model's answer."""
+
+from __future__ import annotations
+
+import random
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+import pytest
+from model import UNSPECIFIED_COLUMNS
+from model import run as run_model
+from model.strategies import FUNNELS, SITES, random_events, small_settings
+from pyspark.sql import SparkSession
+
+from pipelines.context import RunContext
+from pipelines.contracts import contract
+from tests.runs import Row, as_records, bring_up_to_date, content, differences, in_key_order, land
+
+CONTEXT = RunContext(
+    settings=small_settings(),
+    sites=SITES,
+    funnels=FUNNELS,
+    started_at=datetime(2026, 5, 1, tzinfo=timezone.utc),
+    as_of=date(2026, 4, 30),
+)
+TABLES = [
+    "silver.events",
+    "silver.sessions",
+    "silver.user_days",
+    "gold.journey_stats_daily",
+    "gold.funnel_daily",
+    "gold.active_users_daily",
+    "gold.engagement_tiers_daily",
+    "gold.page_metrics_daily",
+    "gold.session_anomalies",
+]
+
+
+def arrive(spark: SparkSession, root: Path, batches: list[list[Row]]) -> None:
+    """Each batch lands as a file and is taken by a run of its own."""
+    for number, batch in enumerate(batches):
+        land(root / "landing", f"{number}.jsonl", [record["_line"] for record in batch])
+        bring_up_to_date(spark, root / "lake", CONTEXT, root / "landing")
+
+
+def assert_equals_model(root: Path, records: list[Row]) -> None:
+    expected = run_model(records, SITES, FUNNELS, small_settings())
+    for table in TABLES:
+        left_out = UNSPECIFIED_COLUMNS.get(table, ())
+        names = [name for name in contract(table).comparable_columns if name not in left_out]
+        rows = in_key_order(table, [{name: row[name] for name in names} for row in expected[table]])
+        told = differences(content(root / "lake", table, left_out), rows)
+        assert not told, f"{table}: " + "\n".join(told[:5])
+
+
+def test_random_events_at_once_and_in_batches_give_the_models_answer(spark: SparkSession, tmp_path: Path) -> None:
+    records = as_records(random_events(random.Random(1), 240))
+    arrive(spark, tmp_path / "at once", [records])
+    assert_equals_model(tmp_path / "at once", records)
+    arrive(spark, tmp_path / "in batches", [records[:150], records[150:230], records[230:]])
+    assert_equals_model(tmp_path / "in batches", records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3])
+def test_shuffled_repeated_arrivals_give_the_models_answer(spark: SparkSession, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    records = as_records(random_events(rng, 200))
+    again = rng.sample(records, 60)  # delivered once more, later
+    shuffled = rng.sample(records, len(records)) + again
+    cuts = sorted(rng.sample(range(len(shuffled)), 3))
+    batches = [shuffled[start:end] for start, end in zip([0, *cuts], [*cuts, len(shuffled)], strict=True)]
+    arrive(spark, tmp_path, batches)
+    assert_equals_model(tmp_path, records)
