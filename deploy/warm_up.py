@@ -20,7 +20,9 @@ def main() -> None:
         table = f"{folder}/table"
         rows.write.format("delta").partitionBy("site").save(table)
         rows.write.format("delta").mode("append").save(table)
-        rows.where("site = '1'").write.format("delta").mode("overwrite").option("replaceWhere", "site = '1'").save(table)
+        rows.where("site = '1'").write.format("delta").mode("overwrite").option("replaceWhere", "site = '1'").save(
+            table
+        )
         changes = rows.withColumn("id", F.col("id") + 10)
         target = DeltaTable.forPath(spark, table).alias("old")
         target.merge(changes.alias("new"), "old.id = new.id").whenNotMatchedInsertAll().execute()

@@ -12,7 +12,13 @@ from pipelines.sources import load_source
 
 def main() -> int:
     parser = cli.parser("Bring silver up to the last batch of bronze.")
-    parser.add_argument("--mapping", metavar="FILE", action="append", default=[], help="a mapping of your own that bronze holds records of")
+    parser.add_argument(
+        "--mapping",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a mapping of your own that bronze holds records of",
+    )
     arguments = parser.parse_args()
 
     def work(run: Run) -> None:

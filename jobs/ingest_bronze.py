@@ -13,9 +13,7 @@ def main() -> int:
     parser = cli.parser("Take new files of a source into bronze.events.")
     cli.add_source(parser)
     arguments = parser.parse_args()
-    return cli.main(
-        "ingest_bronze", arguments, lambda run: run.ingest(load_source(arguments.source), arguments.input)
-    )
+    return cli.main("ingest_bronze", arguments, lambda run: run.ingest(load_source(arguments.source), arguments.input))
 
 
 if __name__ == "__main__":

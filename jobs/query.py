@@ -12,7 +12,6 @@ import duckdb
 from pipelines.errors import ConfigurationError
 from pipelines.serving.published import connect
 
-
 TABLES = """
 select schema_name || '.' || view_name as "table" from duckdb_views()
 where schema_name in ('silver', 'gold', 'ops') order by 1
@@ -21,7 +20,9 @@ where schema_name in ('silver', 'gold', 'ops') order by 1
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Ask the published tables in SQL (DuckDB's), without Spark.")
-    parser.add_argument("sql", nargs="?", help='for example "from gold.active_users_daily order by date"; none: list the tables')
+    parser.add_argument(
+        "sql", nargs="?", help='for example "from gold.active_users_daily order by date"; none: list the tables'
+    )
     parser.add_argument("--lakehouse", default=".lake", metavar="DIR", help="root of the tables (default: .lake)")
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     arguments = parser.parse_args()

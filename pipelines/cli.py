@@ -34,8 +34,12 @@ def parser(description: str) -> argparse.ArgumentParser:
     """The arguments that every job shares."""
     made = argparse.ArgumentParser(description=description, epilog=EXIT_CODES)
     made.add_argument("--env", default="local", help="settings to run under: a file in conf/settings (default: local)")
-    made.add_argument("--lakehouse", metavar="DIR", help="root of the Delta tables, DIR/<layer>/<table> (default: from settings)")
-    made.add_argument("--conf", metavar="DIR", help="folder with sites.yaml and funnels.yaml of your own (default: conf)")
+    made.add_argument(
+        "--lakehouse", metavar="DIR", help="root of the Delta tables, DIR/<layer>/<table> (default: from settings)"
+    )
+    made.add_argument(
+        "--conf", metavar="DIR", help="folder with sites.yaml and funnels.yaml of your own (default: conf)"
+    )
     made.add_argument("--as-of", metavar="DATE", help="last complete day (default: yesterday)")
     made.add_argument("--json", action="store_true", help="print the run's summary as one JSON object on stdout")
     return made
@@ -43,23 +47,29 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def add_source(made: argparse.ArgumentParser, *, required: bool = True) -> None:
     """The arguments of jobs that read a source."""
-    made.add_argument("--source", required=required, help="a source in conf/sources, or the path of a mapping of your own")
+    made.add_argument(
+        "--source", required=required, help="a source in conf/sources, or the path of a mapping of your own"
+    )
     made.add_argument("--input", required=required, metavar="PATH", help="file or folder to read; new files only")
 
 
-def main(job: str, arguments: argparse.Namespace, work: Callable[[Run], None]) -> int:
+def main(
+    job: str, arguments: argparse.Namespace, work: Callable[[Run], None], *, out: Callable[[str], object] = print
+) -> int:
     """Do `work` as one run: progress, ledger, summary, exit code; a user's mistake is one line, never a stack trace."""
     try:
         run, settings = _prepare(arguments)
         with run.lake.alone(f"{job} {run.run_id}"):
-            return _do(job, run, settings, arguments.json, work)
+            return _do(job, run, settings, work, out, as_json=arguments.json)
     except PipelineError as error:
-        return _stop(error, arguments.json)
+        return _stop(error, out, as_json=arguments.json)
     except Exception as error:  # storage that cannot be reached fails in as many ways as there are stores
-        return _stop(InfrastructureError(_first_line(error)), arguments.json)
+        return _stop(InfrastructureError(_first_line(error)), out, as_json=arguments.json)
 
 
-def _do(job: str, run: Run, settings: Settings, as_json: bool, work: Callable[[Run], None]) -> int:
+def _do(
+    job: str, run: Run, settings: Settings, work: Callable[[Run], None], out: Callable[[str], object], *, as_json: bool
+) -> int:
     started = time.monotonic()
     before = ledger.versions(run)
     status: str = "succeeded"
@@ -78,11 +88,13 @@ def _do(job: str, run: Run, settings: Settings, as_json: bool, work: Callable[[R
     seconds = time.monotonic() - started
     words = str(failure) if failure else None
     if isinstance(failure, ConfigurationError) and not changed:
-        return _stop(failure, as_json)  # a mistake in the call is no run
+        return _stop(failure, out, as_json=as_json)  # a mistake in the call is no run
     ledger.record(run, settings, job=job, status=status, before=before, seconds=seconds, error=words)
     told = summary.collect(run, job=job, status=status, seconds=seconds, changed=changed, error=words)
-    run.progress.log("run_finished", status=status, execution_time_s=round(seconds, 3), **told["books"], changed=changed)
-    print(json.dumps(told, default=str, ensure_ascii=False) if as_json else summary.sentences(told))
+    run.progress.log(
+        "run_finished", status=status, execution_time_s=round(seconds, 3), **told["books"], changed=changed
+    )
+    out(json.dumps(told, default=str, ensure_ascii=False) if as_json else summary.sentences(told))
     return failure.exit_code if failure else 0
 
 
@@ -93,7 +105,11 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
     funnels = load_funnels(own / "funnels.yaml") if own and (own / "funnels.yaml").exists() else load_funnels()
     at = now()
     context = RunContext(
-        settings=settings, sites=sites, funnels=funnels, started_at=at, as_of=_as_of(arguments.as_of, sites.last_complete_date("", at))
+        settings=settings,
+        sites=sites,
+        funnels=funnels,
+        started_at=at,
+        as_of=_as_of(arguments.as_of, sites.last_complete_date("", at)),
     )
     run_id = f"{at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     root = arguments.lakehouse or settings.lakehouse
@@ -123,9 +139,9 @@ def _as_of(given: str | None, default: date) -> date:
         raise ConfigurationError(f"--as-of: expected a date such as 2026-01-31, got {given!r}") from error
 
 
-def _stop(error: PipelineError, as_json: bool) -> int:
+def _stop(error: PipelineError, out: Callable[[str], object], *, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"status": "failed", "error": str(error)}))
+        out(json.dumps({"status": "failed", "error": str(error)}))
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
 

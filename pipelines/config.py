@@ -1,4 +1,4 @@
-"""Read a YAML file of conf/ into a frozen model; every mistake becomes one line that names file, key and expectation."""
+"""Read a YAML file of conf/ into a frozen model; a mistake becomes one line that names file, key and expectation."""
 
 from __future__ import annotations
 

@@ -51,7 +51,11 @@ class Column(Model):
             values = ", ".join(sql_string(value) for value in self.accepted)
             rules.append(("accepted", f"{self.name} in ({values})"))
         if self.min is not None or self.max is not None:
-            bounds = [f"{self.name} {sign} {limit:.15g}" for sign, limit in (("<=", self.max), (">=", self.min)) if limit is not None]
+            bounds = [
+                f"{self.name} {sign} {limit:.15g}"
+                for sign, limit in (("<=", self.max), (">=", self.min))
+                if limit is not None
+            ]
             rules.append(("in_range", " and ".join(bounds)))
         if self.max_length is not None:
             rules.append(("short_enough", f"length({self.name}) <= {self.max_length}"))

@@ -59,7 +59,9 @@ class Lake:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
-                raise InfrastructureError(f"{self.root} is in use by {file.read().strip()}: wait for it to end") from error
+                raise InfrastructureError(
+                    f"{self.root} is in use by {file.read().strip()}: wait for it to end"
+                ) from error
             file.truncate(0)
             file.write(f"{who}, process {os.getpid()}, since {now():%Y-%m-%d %H:%M:%S} UTC\n")
             file.flush()
@@ -128,7 +130,9 @@ class Lake:
     def count(self, table: str) -> int:
         """Number of rows, from the statistics in the log."""
         found = self.log(table)
-        return 0 if found is None else sum(pa.table(found.get_add_actions(flatten=True)).column("num_records").to_pylist())
+        return (
+            0 if found is None else sum(pa.table(found.get_add_actions(flatten=True)).column("num_records").to_pylist())
+        )
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -146,7 +150,9 @@ class Lake:
             partition_by=list(declared.partition_by),
             name=declared.name,
             description=declared.description,
-            configuration={"delta.dataSkippingStatsColumns": ",".join(n for n in indexed if n not in declared.partition_by)},
+            configuration={
+                "delta.dataSkippingStatsColumns": ",".join(n for n in indexed if n not in declared.partition_by)
+            },
             storage_options=self._options,
         )
 
@@ -175,7 +181,11 @@ class Lake:
         self.create(table)
         same_key = " and ".join(f"old.{name} = new.{name}" for name in contract(table).key)
         target = SparkDeltaTable.forPath(self.session(), self.path(table)).alias("old")
-        merge = target.merge(frame.alias("new"), f"{same_key} and ({where})").whenMatchedUpdateAll().whenNotMatchedInsertAll()
+        merge = (
+            target.merge(frame.alias("new"), f"{same_key} and ({where})")
+            .whenMatchedUpdateAll()
+            .whenNotMatchedInsertAll()
+        )
         with self._commit_marks(batch, touched):
             merge.execute()
 
@@ -220,7 +230,9 @@ class Lake:
 
     def _write_rows(self, table: str, rows: list[dict[str, Any]], batch: int | None = None, **mode: Any) -> None:
         self.create(table)
-        schema = pa.schema([pa.field(c.name, _arrow_type(c.type), nullable=not c.required) for c in contract(table).columns])
+        schema = pa.schema(
+            [pa.field(c.name, _arrow_type(c.type), nullable=not c.required) for c in contract(table).columns]
+        )
         marks = [Transaction(_APP, batch)] if batch is not None else None
         write_deltalake(
             self.path(table),
@@ -240,15 +252,19 @@ def _delta_schema(declared: Contract) -> Schema:
     fields = []
     for column in declared.columns:
         comment = column.description + (f" [{column.unit}]" if column.unit else "")
-        fields.append(DeltaField(column.name, _delta_type(column.type), nullable=not column.required, metadata={"comment": comment}))
+        fields.append(
+            DeltaField(
+                column.name, _delta_type(column.type), nullable=not column.required, metadata={"comment": comment}
+            )
+        )
     return Schema(fields)
 
 
 def _delta_type(type_: str) -> Any:
     if type_ == "map<string,string>":
-        return MapType("string", "string", value_contains_null=True)
+        return MapType(PrimitiveType("string"), PrimitiveType("string"), value_contains_null=True)
     if type_ == "array<string>":
-        return ArrayType("string", contains_null=True)
+        return ArrayType(PrimitiveType("string"), contains_null=True)
     return PrimitiveType({"bigint": "long", "int": "integer"}.get(type_, type_))
 
 

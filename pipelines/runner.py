@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame
@@ -105,7 +106,9 @@ class Run:
         self.lake.replace_rows("bronze.files", index, where=f"batch_id >= {batch}")
         frame = bronze_events.build(
             lines,
-            self.lake.frame([tuple(block) for block in counted], "origin string, _block bigint, lines bigint, _first bigint"),
+            self.lake.frame(
+                [tuple(block) for block in counted], "origin string, _block bigint, lines bigint, _first bigint"
+            ),
             source=source.source,
             batch_id=batch,
             ingested_at=self.context.started_at,
@@ -140,7 +143,9 @@ class Run:
                 self._update_stored_events(candidates, measured, batch)
         finally:
             candidates.unpersist()
-        note.words = f"{measured['accepted']:,} accepted, {measured['repeats']:,} repeats, {measured['refused']:,} refused"
+        note.words = (
+            f"{measured['accepted']:,} accepted, {measured['repeats']:,} repeats, {measured['refused']:,} refused"
+        )
         note.fields = {"events_processed": measured["received"], "batch_id": batch}
         note.fields |= {name: measured[name] for name in ("accepted", "repeats", "refused")}
 
@@ -152,7 +157,9 @@ class Run:
             try:
                 self.sources[name] = load_source(name)
             except ConfigurationError as error:
-                raise ConfigurationError(f"bronze holds records of source {name!r}, whose mapping is not known: {error}") from error
+                raise ConfigurationError(
+                    f"bronze holds records of source {name!r}, whose mapping is not known: {error}"
+                ) from error
         return {name: self.sources[name] for name in names}
 
     def _measure_candidates(self, candidates: DataFrame) -> dict[str, Any]:
@@ -193,7 +200,9 @@ class Run:
                     most=self.context.settings.gates.max_dead_letter_share,
                     severity="warn",
                 ),
-                Measured("books_balance", received - measured["accepted"] - measured["repeats"] - refused, least=0, most=0),
+                Measured(
+                    "books_balance", received - measured["accepted"] - measured["repeats"] - refused, least=0, most=0
+                ),
                 Measured("uncast_fields", measured["uncast_fields"], most=0, severity="warn"),
                 Measured("new_fields", len(measured["new_fields"]), most=0, severity="warn"),
             ],
@@ -232,7 +241,9 @@ class Run:
         whole_sites = self._sites_with_client_sessions(inserts)
         reach = silver_events.near(days, stored, whole_sites=whole_sites, context=self.context)
         sessions = silver_events.touched_sessions(inserts, reach, context=self.context).localCheckpoint()
-        starts = Slices.of((r["site_id"], r["session_date"]) for r in sessions.select("site_id", "session_date").distinct().collect())
+        starts = Slices.of(
+            (r["site_id"], r["session_date"]) for r in sessions.select("site_id", "session_date").distinct().collect()
+        )
         affected = stored.where(starts.predicate("session_date")).join(
             sessions.select("site_id", "session_id"), on=["site_id", "session_id"], how="left_semi"
         )
@@ -259,7 +270,7 @@ class Run:
     def _derive(self, steps: tuple[Step, ...]) -> None:
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             for wave in waves(steps):
-                _all(pool, [lambda step=step: self._update(step) for step in wave])
+                _all(pool, [partial(self._update, step) for step in wave])
 
     def _update(self, step: Step) -> None:
         """Recompute the slices of one table that its inputs touched since the batch it reflects."""
@@ -295,7 +306,7 @@ class Run:
         counts = staged.agg(F.count("*").alias(gate.ROWS), *gate.violations(checks)).first()
         assert counts is not None
         rows = counts[gate.ROWS]
-        crossing = "bronze→silver" if declared.layer == "silver" else "silver→gold"
+        crossing: gate.Gate = "bronze→silver" if declared.layer == "silver" else "silver→gold"
         expected = rows > 0 or _expects_rows(declared, inputs[0])
         self._judge(crossing, step.table, gate.row_rules(checks, counts.asDict(), rows, expected=expected), rows)
         self.lake.replace_slices(step.table, staged, slices, batch)
@@ -323,16 +334,26 @@ class Run:
         if served == {row["table_name"]: row["version"] for row in rows}:
             return
         with self.progress.step("ops.published") as note:
-            measured = [Measured("records_unaccounted_for", missing, least=0, most=0), Measured("tables", len(rows), least=len(SERVED))]
+            measured = [
+                Measured("records_unaccounted_for", missing, least=0, most=0),
+                Measured("tables", len(rows), least=len(SERVED)),
+            ]
             self._judge("gold→served", "ops.published", measured, books["received"])
             self.lake.replace_rows("ops.published", rows)
             note.words = f"{len(rows)} tables"
 
     def books(self) -> dict[str, int]:
-        """The terms of the conservation law, from the state of the tables: received = accepted + duplicates + dead + pending."""
+        """The terms of the conservation law, from the state of the tables.
+
+        received = accepted + duplicates + dead + pending.
+        """
         done = self.lake.batch("silver.events")
         taken = self.lake.batch("bronze.events")
-        waiting = [row["records"] for row in self.lake.rows("bronze.files", ["records", "batch_id"]) if done < row["batch_id"] <= taken]
+        waiting = [
+            row["records"]
+            for row in self.lake.rows("bronze.files", ["records", "batch_id"])
+            if done < row["batch_id"] <= taken
+        ]
         dead = [row for row in self.lake.rows("ops.dead_letters", ["replayed_at"]) if row["replayed_at"] is None]
         return {
             "received": self.lake.count("bronze.events"),
@@ -380,4 +401,3 @@ def _all(pool: ThreadPoolExecutor, work: list[Callable[[], T]]) -> list[T]:
     if errors:
         raise errors[0]
     return [future.result() for future in futures]
-

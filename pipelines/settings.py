@@ -14,7 +14,6 @@ from pydantic import Field, field_validator, model_validator
 from pipelines.config import CONF, Model, display_path, parse, read_yaml, time_zone
 from pipelines.errors import ConfigurationError
 
-
 # --- conf/settings ------------------------------------------------------------------------------------------------
 
 
@@ -23,7 +22,7 @@ class SparkSettings(Model):
 
     master: str | None = None
     shuffle_partitions: int = Field(gt=0)
-    conf: dict[str, str] = {}
+    conf: dict[str, str] = Field(default_factory=dict)
 
 
 class PrivacySettings(Model):
@@ -78,7 +77,7 @@ class Settings(Model):
 
     environment: str
     lakehouse: str
-    storage_options: dict[str, str] = {}
+    storage_options: dict[str, str] = Field(default_factory=dict)
     earliest_time: datetime
     log_format: Literal["human", "json"]
     spark: SparkSettings
@@ -163,7 +162,7 @@ class Sites(Model):
     """Every site; one that is not listed follows `defaults`."""
 
     defaults: Site = Site()
-    sites: dict[str, Site] = {}
+    sites: dict[str, Site] = Field(default_factory=dict)
 
     def of(self, site_id: str) -> Site:
         return self.sites.get(site_id, self.defaults)
@@ -179,6 +178,7 @@ def load_sites(path: Path = CONF / "sites.yaml") -> Sites:
     defaults = content.get("defaults") or {}
     given = content.get("sites") or {}
     if isinstance(defaults, dict) and isinstance(given, dict):
+        content["defaults"] = defaults
         for name in given:
             if not isinstance(name, str) and (not isinstance(name, int) or isinstance(name, bool)):
                 raise ConfigurationError(f"{display_path(path)}: sites: YAML reads a site's name as {name!r}: quote it")
@@ -199,7 +199,7 @@ class FunnelStep(Model):
     event_type: str | None = None
     page: str | None = None
     """Regular expression (Java's and Python's common ground) searched in page_path."""
-    properties: dict[str, str] = {}
+    properties: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("page")
     @classmethod
@@ -216,7 +216,7 @@ class Funnel(Model):
 
 
 class Funnels(Model):
-    funnels: dict[str, Funnel] = {}
+    funnels: dict[str, Funnel] = Field(default_factory=dict)
 
 
 def load_funnels(path: Path = CONF / "funnels.yaml") -> Funnels:

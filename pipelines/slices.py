@@ -39,18 +39,26 @@ class Slices:
         """Each date with the `back` days before and the `forward` days after it."""
         steps = range(-back, forward + 1)
         return Slices(
-            {site_id: frozenset(day + step * _DAY for day in days for step in steps) for site_id, days in self.dates.items()},
+            {
+                site_id: frozenset(day + step * _DAY for day in days for step in steps)
+                for site_id, days in self.dates.items()
+            },
             self.everything,
         )
 
     def predicate(self, column: str) -> str:
-        """Spark SQL that holds for the rows of these slices; runs of dates become ranges (no `between`: replaceWhere cannot read it)."""
+        """Spark SQL that holds for the rows of these slices.
+
+        Runs of dates become ranges, without `between`, which replaceWhere cannot read.
+        """
         if self.everything:
             return "true"
         parts = []
         for site_id in sorted(self.dates):
             ranges = [
-                f"{column} = date'{first}'" if first == last else f"({column} >= date'{first}' and {column} <= date'{last}')"
+                f"{column} = date'{first}'"
+                if first == last
+                else f"({column} >= date'{first}' and {column} <= date'{last}')"
                 for first, last in _ranges(self.dates[site_id])
             ]
             parts.append(f"(site_id = {sql_string(site_id)} and ({' or '.join(ranges)}))")

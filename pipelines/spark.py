@@ -36,5 +36,6 @@ def build_session(settings: SparkSettings, app_name: str = "medallion") -> Spark
         return builder.getOrCreate()
     except Exception as error:  # py4j wraps whatever stopped the JVM
         reason = str(error).strip().splitlines()[0]
-        raise InfrastructureError(f"Spark could not start: {reason} (is the set-up complete? try `make setup`)") from error
-
+        raise InfrastructureError(
+            f"Spark could not start: {reason} (is the set-up complete? try `make setup`)"
+        ) from error

@@ -98,7 +98,10 @@ def test_lists_and_values_are_replaced_and_mappings_merged(tmp_path: Path) -> No
         ({"spark": {"shuffle_partitions": 0}}, "spark.shuffle_partitions: Input should be greater than 0, got 0"),
         ({"spark": "local"}, "spark: Input should be a valid dictionary or instance of SparkSettings, got 'local'"),
         ({"log_format": "xml"}, "log_format: Input should be 'human' or 'json', got 'xml'"),
-        ({"gates": {"max_dead_letter_share": 5}}, "gates.max_dead_letter_share: Input should be less than or equal to 1, got 5"),
+        (
+            {"gates": {"max_dead_letter_share": 5}},
+            "gates.max_dead_letter_share: Input should be less than or equal to 1, got 5",
+        ),
         ({"anomalies": {"error_words": []}}, "anomalies.error_words: Tuple should have at least 1 item"),
         ({"tiers": {"casual": 6}}, "tiers: expected 30 >= power > core > regular > casual >= 1"),
         ({"earliest_time": "early"}, "earliest_time: Input should be a valid datetime"),
@@ -133,7 +136,11 @@ def write(path: Path, content: Any) -> Path:
 def test_a_site_inherits_what_it_does_not_say(tmp_path: Path) -> None:
     content = {
         "defaults": {"timezone": "Asia/Tokyo", "session": {"gap_seconds": 60}, "test_users": {"user_id_pattern": "^t"}},
-        "sites": {"shop": {"session": {"key": "client"}, "test_users": {"user_id_pattern": None}}, "blog": None, 42: {}},
+        "sites": {
+            "shop": {"session": {"key": "client"}, "test_users": {"user_id_pattern": None}},
+            "blog": None,
+            42: {},
+        },
     }
     sites = load_sites(write(tmp_path / "sites.yaml", content))
     shop = sites.of("shop")
@@ -149,7 +156,9 @@ def test_nothing_said_about_sites_means_the_defaults(tmp_path: Path, content: st
 
 
 def test_an_unquoted_null_is_the_word_null(tmp_path: Path) -> None:
-    path = write(tmp_path / "sites.yaml", "sites: {shop: {single_event_duration: null}, blog: {single_event_duration: zero}}")
+    path = write(
+        tmp_path / "sites.yaml", "sites: {shop: {single_event_duration: null}, blog: {single_event_duration: zero}}"
+    )
     sites = load_sites(path)
     assert [sites.of(name).single_event_duration for name in ("shop", "blog")] == ["null", "zero"]
 
@@ -164,13 +173,22 @@ def test_an_unquoted_null_is_the_word_null(tmp_path: Path) -> None:
             "sites.shop.timezone: expected an IANA time zone such as Europe/Berlin, got 'Berlin'",
         ),
         ({"defaults": {"timezone": "../etc/passwd"}}, "defaults.timezone: expected an IANA time zone"),
-        ({"sites": {"shop": {"session": {"gap_seconds": 0}}}}, "sites.shop.session.gap_seconds: Input should be greater than 0"),
-        ({"sites": {"shop": {"session": {"key": "tab"}}}}, "sites.shop.session.key: Input should be 'inactivity' or 'client'"),
+        (
+            {"sites": {"shop": {"session": {"gap_seconds": 0}}}},
+            "sites.shop.session.gap_seconds: Input should be greater than 0",
+        ),
+        (
+            {"sites": {"shop": {"session": {"key": "tab"}}}},
+            "sites.shop.session.key: Input should be 'inactivity' or 'client'",
+        ),
         (
             {"sites": {"shop": {"test_users": {"user_id_pattern": "(test"}}}},
-            "sites.shop.test_users.user_id_pattern: not a regular expression (missing ), unterminated subpattern at position 0)",
+            "sites.shop.test_users.user_id_pattern: not a regular expression (missing ), unterminated subpattern",
         ),
-        ({"sites": {"shop": {"activity_threshold": 0}}}, "sites.shop.activity_threshold: Input should be greater than or equal to 1"),
+        (
+            {"sites": {"shop": {"activity_threshold": 0}}},
+            "sites.shop.activity_threshold: Input should be greater than or equal to 1",
+        ),
         ({"sites": {"shop": {"count_bots": "perhaps"}}}, "sites.shop.count_bots: Input should be a valid boolean"),
         ({"sites": ["shop"]}, "sites: Input should be a valid dictionary"),
         ({"sites": {"shop": "Europe/Berlin"}}, "sites.shop: Input should be a valid dictionary or instance of Site"),
@@ -226,7 +244,10 @@ def test_a_funnel_may_have_no_steps_and_a_file_no_funnels(tmp_path: Path) -> Non
     ("content", "words"),
     [
         (funnel(pages="/x"), "funnels.f.steps.0.pages: unknown key, got '/x'"),
-        (funnel(page="/cart["), "funnels.f.steps.0.page: not a regular expression (unterminated character set at position 5)"),
+        (
+            funnel(page="/cart["),
+            "funnels.f.steps.0.page: not a regular expression (unterminated character set at position 5)",
+        ),
         (funnel(name=""), "funnels.f.steps.0.name: String should have at least 1 character"),
         ({"funnels": {"f": {"mode": "ordered"}}}, "funnels.f.mode: Input should be 'presence', got 'ordered'"),
         ({"funnels": {"f": {"steps": "Entry"}}}, "funnels.f.steps: Input should be a valid tuple, got 'Entry'"),

@@ -85,6 +85,9 @@ def test_spark_reads_every_schema_and_every_rule(spark: SparkSession) -> None:
         assert frame.columns == declared.column_names, table
         rules = frame.select(*[F.expr(check.rule).alias(check.name) for check in declared.row_checks()])
         assert {kind for _, kind in rules.dtypes} <= {"boolean"}, table
+        if declared.expects_rows_where is not None:
+            first = contract(next(iter(declared.inputs)))
+            assert spark.createDataFrame([], first.ddl).where(declared.expects_rows_where).isEmpty()
 
 
 def test_steps_run_after_the_steps_that_they_read() -> None:
@@ -93,7 +96,11 @@ def test_steps_run_after_the_steps_that_they_read() -> None:
         return _WithInputs(made.table, made.build, inputs)
 
     steps = (step("gold.c", "gold.a", "gold.b"), step("gold.b", "gold.a"), step("gold.a", "silver.x"), step("gold.d"))
-    assert [[found.table for found in wave] for wave in plan.waves(steps)] == [["gold.a", "gold.d"], ["gold.b"], ["gold.c"]]
+    assert [[found.table for found in wave] for wave in plan.waves(steps)] == [
+        ["gold.a", "gold.d"],
+        ["gold.b"],
+        ["gold.c"],
+    ]
 
 
 class _WithInputs(Step):
@@ -137,7 +144,10 @@ RULE = {"name": "n_in_range", "rule": "true", "description": "x"}
         ({"table": "gold.X"}, "table: String should match pattern"),
         ({"owner": ""}, "owner: String should have at least 1 character"),
         ({"owner": None}, "owner: Input should be a valid string"),
-        ({"write": "overwrite"}, "write: Input should be 'append', 'upsert', 'replace_slices' or 'replace', got 'overwrite'"),
+        (
+            {"write": "overwrite"},
+            "write: Input should be 'append', 'upsert', 'replace_slices' or 'replace', got 'overwrite'",
+        ),
         ({"retention_days": 0}, "retention_days: Input should be greater than 0, got 0"),
         ({"key": ["site_id", "day"]}, "not among the columns: day"),
         ({"partition_by": ["day"]}, "not among the columns: day"),
@@ -149,7 +159,10 @@ RULE = {"name": "n_in_range", "rule": "true", "description": "x"}
         ({"columns": [{"name": "n", "type": "int", "description": ""}]}, "columns.0.description: String should have"),
         ({"columns": [{"name": "N", "type": "int", "description": "x"}]}, "columns.0.name: String should match"),
         ({"checks": [RULE]}, "checks declared twice: n_in_range"),
-        ({"checks": [{**RULE, "severity": "fatal"}]}, "checks.0.severity: Input should be 'error' or 'warn', got 'fatal'"),
+        (
+            {"checks": [{**RULE, "severity": "fatal"}]},
+            "checks.0.severity: Input should be 'error' or 'warn', got 'fatal'",
+        ),
         ({"colums": []}, "colums: unknown key"),
     ],
 )

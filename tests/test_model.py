@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import model
-from model import Row
-from model.examples import NOON, event, picked, run
-from model.strategies import FUNNELS, SITES, event_lists, random_events, small_settings
 from pipelines.contracts import contract
 from pipelines.settings import ConversionRule, SessionRule, Site, TestUserRule
+from tests import model
+from tests.model import Row
+from tests.model.examples import NOON, event, picked, run
+from tests.model.strategies import FUNNELS, SITES, event_lists, random_events, small_settings
 
 # --- duplicates and order -------------------------------------------------------------------------------------------
 
@@ -128,11 +128,30 @@ def test_measures_of_a_session() -> None:
         event("h", 7.5, "page_view", page="/a", scroll_depth_pct=5),
     )["silver.sessions"]
     expected = {
-        **{"event_count": 8, "page_view_count": 3, "page_count": 4, "entry_page": "/a", "exit_page": "/a"},
-        **{"journey_path": ["/a", "/a"], "pages_visited": ["/a", "/b", "/c", "/0"], "duration_seconds": 7.5},
-        **{"bounced": False, "engaged": True, "converted": True, "had_error": True, "revenue": Decimal("1.5")},
-        **{"likes": 1, "comments": 0, "views": 0, "clicks": 1, "max_scroll_depth_pct": 60, "os": "Linux"},
-        **{"traffic_source": None, "traffic_medium": "mail", "campaign": None, "channel": None, "user_id": "u2"},
+        "event_count": 8,
+        "page_view_count": 3,
+        "page_count": 4,
+        "entry_page": "/a",
+        "exit_page": "/a",
+        "journey_path": ["/a", "/a"],
+        "pages_visited": ["/a", "/b", "/c", "/0"],
+        "duration_seconds": 7.5,
+        "bounced": False,
+        "engaged": True,
+        "converted": True,
+        "had_error": True,
+        "revenue": Decimal("1.5"),
+        "likes": 1,
+        "comments": 0,
+        "views": 0,
+        "clicks": 1,
+        "max_scroll_depth_pct": 60,
+        "os": "Linux",
+        "traffic_source": None,
+        "traffic_medium": "mail",
+        "campaign": None,
+        "channel": None,
+        "user_id": "u2",
     }
     assert {column: session[column] for column in expected} == expected
 

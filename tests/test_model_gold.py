@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from model import Row
-from model.examples import NOON, event, picked, run
 from pipelines.settings import Funnels, SessionRule, Site
+from tests.model import Row
+from tests.model.examples import NOON, event, picked, run
 
 # --- pages ----------------------------------------------------------------------------------------------------------
 
@@ -105,9 +105,15 @@ def test_journey_stats_of_a_day(rule: Any, average: float) -> None:
         site=Site(single_event_duration=rule),
     )["gold.journey_stats_daily"]
     assert row == {
-        **{"site_id": "s", "date": NOON.date(), "total_journeys": 2, "unique_users": 2},
-        **{"avg_duration_seconds": average, "avg_pages_per_journey": 1.0, "bounce_rate": 1.0},
-        **{"error_rate_pct": 50.0, "conversion_rate_pct": 50.0},
+        "site_id": "s",
+        "date": NOON.date(),
+        "total_journeys": 2,
+        "unique_users": 2,
+        "avg_duration_seconds": average,
+        "avg_pages_per_journey": 1.0,
+        "bounce_rate": 1.0,
+        "error_rate_pct": 50.0,
+        "conversion_rate_pct": 50.0,
     }
 
 

@@ -7,13 +7,13 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
-from model import UNSPECIFIED_COLUMNS
-from model import run as run_model
-from model.strategies import FUNNELS, SITES, random_events, small_settings
 from pyspark.sql import SparkSession
 
 from pipelines.context import RunContext
 from pipelines.contracts import contract
+from tests.model import UNSPECIFIED_COLUMNS
+from tests.model import run as run_model
+from tests.model.strategies import FUNNELS, SITES, random_events, small_settings
 from tests.runs import Row, as_records, bring_up_to_date, content, differences, in_key_order, land
 
 CONTEXT = RunContext(

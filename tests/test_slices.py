@@ -17,7 +17,9 @@ def january(**days: list[int]) -> Slices:
 
 
 def test_slices_join_site_by_site() -> None:
-    assert january(shop=[5, 6], blog=[5]) | january(shop=[6, 9], docs=[1]) == january(shop=[5, 6, 9], blog=[5], docs=[1])
+    assert january(shop=[5, 6], blog=[5]) | january(shop=[6, 9], docs=[1]) == january(
+        shop=[5, 6, 9], blog=[5], docs=[1]
+    )
 
 
 def test_everything_swallows_and_nothing_adds_nothing() -> None:

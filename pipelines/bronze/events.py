@@ -18,11 +18,15 @@ def read_lines(session: SparkSession, paths: list[str]) -> DataFrame:
     Read as text and parsed once, later: a JSON reader drops blank lines and `[]`, and splits arrays.
     """
     literal = [re.sub(r"([\\*?\[\]{}])", r"\\\1", path) for path in paths]  # a name is not a pattern
-    return session.read.option("lineSep", "\n").text(literal).select(
-        F.col("value").alias("raw"),
-        _path(F.col("_metadata.file_path")).alias("origin"),
-        F.col("_metadata.file_block_start").alias("_block"),
-        F.monotonically_increasing_id().alias("_order"),
+    return (
+        session.read.option("lineSep", "\n")
+        .text(literal)
+        .select(
+            F.col("value").alias("raw"),
+            _path(F.col("_metadata.file_path")).alias("origin"),
+            F.col("_metadata.file_block_start").alias("_block"),
+            F.monotonically_increasing_id().alias("_order"),
+        )
     )
 
 

@@ -1,4 +1,7 @@
-"""Landing files: which are there, which are new. A file is known by path, size, time and checksum, never by name alone."""
+"""Landing files: which are there, which are new.
+
+A file is known by path, size, time and checksum, never by name alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyarrow import fs
@@ -57,17 +61,14 @@ def list_new(location: str, taken: Iterable[dict[str, Any]]) -> Listing:
 
 def _open(location: str) -> tuple[fs.FileSystem, str]:
     try:
-        if "://" in location:
-            opened: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(location.replace("s3a://", "s3://"))
-            return opened
-        return fs.FileSystem.from_uri(_absolute(location))
+        uri = location.replace("s3a://", "s3://") if "://" in location else _absolute(location)
+        opened: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(uri)
+        return opened
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"--input: {location}: {error}") from error
 
 
 def _absolute(location: str) -> str:
-    from pathlib import Path
-
     return Path(location).expanduser().resolve().as_uri()
 
 
@@ -75,7 +76,9 @@ def _files(filesystem: fs.FileSystem, root: str, location: str) -> tuple[list[La
     found = filesystem.get_file_info(root)
     if found.type == fs.FileType.NotFound:
         raise ConfigurationError(f"--input: there is nothing at {location}")
-    infos = [found] if found.type == fs.FileType.File else filesystem.get_file_info(fs.FileSelector(root, recursive=True))
+    infos = (
+        [found] if found.type == fs.FileType.File else filesystem.get_file_info(fs.FileSelector(root, recursive=True))
+    )
     files, skipped = [], []
     for info in sorted(infos, key=lambda info: info.path):
         if info.type != fs.FileType.File:

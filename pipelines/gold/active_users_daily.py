@@ -21,7 +21,7 @@ def build(user_days: DataFrame, *, context: RunContext) -> DataFrame:
     """
     person = Window.partitionBy("site_id", "person_id").orderBy("date")
     stays = active_days(user_days, context).withColumn("next_date", F.lead("date").over(person))
-    arrival = _step(F.col("date"), {measure: 1 for measure in WINDOWS})
+    arrival = _step(F.col("date"), dict.fromkeys(WINDOWS, 1))
     departures = [
         # least skips nulls: without a next active day the window alone decides
         _step(F.least(F.date_add("date", days), "next_date"), {measure: -1})

@@ -18,7 +18,14 @@ def versions(run: Run) -> dict[str, int | None]:
 
 
 def record(
-    run: Run, settings: Settings, *, job: str, status: str, before: dict[str, int | None], seconds: float, error: str | None
+    run: Run,
+    settings: Settings,
+    *,
+    job: str,
+    status: str,
+    before: dict[str, int | None],
+    seconds: float,
+    error: str | None,
 ) -> None:
     """Append the run's verdicts to ops.quality_results and its row to ops.runs."""
     at = now()

@@ -13,7 +13,9 @@ from pipelines.runner import Run
 _LAYERS = ("bronze.events", *SERVED, "ops.dead_letters", "ops.duplicates")
 
 
-def collect(run: Run, *, job: str, status: str, seconds: float, changed: list[str], error: str | None) -> dict[str, Any]:
+def collect(
+    run: Run, *, job: str, status: str, seconds: float, changed: list[str], error: str | None
+) -> dict[str, Any]:
     """The run's summary as plain values; numbers of sites are those of the last date that each has."""
     lake = run.lake
     dead = Counter(
@@ -118,5 +120,6 @@ def sentences(summary: dict[str, Any]) -> str:
         say("Time      " + " · ".join(f"{name} {took:.1f} s ({100 * took / total:.0f} %)" for name, took in slowest))
     say("")
     say(f"Tables    {summary['lakehouse']}/<layer>/<table> (Delta)")
-    say(f"""Next      make query LAKE={summary["lakehouse"]} SQL="select * from gold.funnel_daily order by all limit 12\"""")
+    say(f"Next      make query LAKE={summary['lakehouse']} \\")
+    say('          SQL="select * from gold.funnel_daily order by all limit 12"')
     return "\n".join(lines)

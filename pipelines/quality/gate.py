@@ -160,7 +160,8 @@ def _context() -> Any:
                 import great_expectations as gx
 
                 context = gx.get_context(mode="ephemeral")
-            context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+            silent: Any = {"globally": False, "metric_calculations": False}
+            context.variables.progress_bars = silent
             _loaded["gx"] = gx
             _loaded["context"] = context
             _loaded["asset"] = context.data_sources.add_pandas("measured").add_dataframe_asset("numbers")
@@ -184,4 +185,5 @@ def _suite(table: str, measured: list[Measured]) -> ExpectationSuite:
         )
         for check in measured
     ]
-    return gx.ExpectationSuite(name=table, expectations=expectations)
+    suite: ExpectationSuite = gx.ExpectationSuite(name=table, expectations=expectations)
+    return suite

@@ -19,7 +19,11 @@ def published_versions(root: str, storage_options: dict[str, str] | None = None)
     path = table_path(root, "ops.published")
     if not DeltaTable.is_deltatable(path, storage_options):
         raise ConfigurationError(f"nothing is published at {root}: run the pipeline first (make run-local)")
-    rows = DeltaTable(path, storage_options=storage_options).to_pyarrow_table(columns=["table_name", "version"]).to_pylist()
+    rows = (
+        DeltaTable(path, storage_options=storage_options)
+        .to_pyarrow_table(columns=["table_name", "version"])
+        .to_pylist()
+    )
     return {row["table_name"]: row["version"] for row in rows}
 
 

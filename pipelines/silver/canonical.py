@@ -34,7 +34,7 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
 
     Returns one row per record: the canonical columns of silver.events that depend on the record alone, those of META,
     `record_hash`, `uncast` (optional field → raw value that had to be nulled), `new_fields` (names that the mapping
-    does not know), and `reason` with `detail`: null for an accepted record, else from the closed list of ops.dead_letters.
+    does not know), and `reason` with `detail`: null for an accepted record, else from the list of ops.dead_letters.
     """
     mapped = _map(_parse(records, source), source, context)
     typed = _typed(mapped, source)
@@ -55,7 +55,7 @@ def _parse(records: DataFrame, source: Source) -> DataFrame:
         record = F.when(F.size(parsed) == 2, F.map_concat(F.element_at(parsed, 1), _no_entries()))
     else:
         assert source.pattern is not None
-        # One pass for all groups: replace the line by its groups, separated, and split. Java's names take no underscore.
+        # One pass for all groups: replace the line by its groups, separated, and split. Java's names know no `_`.
         pattern = re.sub(r"\(\?P<\w+>", "(", source.pattern)
         position = re.compile(source.pattern).groupindex
         groups = _SEPARATOR.join(f"${position[name]}" for name in source.fields)
@@ -80,7 +80,7 @@ def _evaluated(parsed: DataFrame, source: Source, context: RunContext) -> DataFr
     for name, type_ in CANONICAL_TYPES.items():
         rule = source.columns.get(name)
         if name == "properties":
-            value = F.expr(rule) if isinstance(rule, str) else F.lit(None).cast(type_)
+            value = (F.expr(rule) if isinstance(rule, str) else F.lit(None)).cast(type_)
         elif isinstance(rule, KeyedHash):
             value = _keyed_hash([F.expr(part) for part in rule.keyed_hash], context.settings.privacy.key())
         elif rule is None:
@@ -104,11 +104,11 @@ def _mistake(parsed: DataFrame, source: Source) -> str:
     for column, rule in source.columns.items():
         for expression in rule.keyed_hash if isinstance(rule, KeyedHash) else [rule]:
             try:
-                parsed.select(F.expr(expression))
+                parsed.select(F.expr(expression).cast(CANONICAL_TYPES[column] if column == "properties" else "string"))
             except AnalysisException as error:  # a ParseException is one
                 problem = " ".join((error.getMessage() or str(error)).split("SQLSTATE")[0].split())
                 return f"source {source.source}: columns.{column}: {problem}"
-    return f"source {source.source}: columns: an expression has the wrong type"
+    return f"source {source.source}: columns: the expressions cannot be read together"
 
 
 def _keyed_hash(parts: list[Column], key: str) -> Column:
@@ -161,13 +161,20 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
     if source.event_time == "ingested":
         event_time, said_time = F.col("_meta.ingested_at"), F.lit("ingested")
     else:
-        event_time, said_time = instants.parse(F.col("event_time"), source.time_format, source.time_zone), F.col("event_time")
+        event_time, said_time = (
+            instants.parse(F.col("event_time"), source.time_format, source.time_zone),
+            F.col("event_time"),
+        )
     type_ = F.lower("event_type")
     is_known = type_.isin(*EVENT_TYPES)
     path = F.coalesce(F.col("page_path"), _path_of(F.col("page_url")))
     properties = _merged_maps(F.col("properties"), F.col("uncast"), F.col("_unknown"))
     bot_reason = bots.reason_of_agent(F.col("user_agent"))
-    utm = {name: F.coalesce(F.col(name), _query_parameter(F.col("page_url"), name)) for name in typed.columns if name.startswith("utm_")}
+    utm = {
+        name: F.coalesce(F.col(name), _query_parameter(F.col("page_url"), name))
+        for name in typed.columns
+        if name.startswith("utm_")
+    }
     replaced = {
         **utm,
         "event_time": event_time,
@@ -180,7 +187,9 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
         *[replaced.get(name, F.col(name)).alias(name) for name in typed.columns],
         said_time.alias("_said_time"),
         F.map_keys("_unknown").alias("new_fields"),
-        F.lower(F.regexp_extract("page_url", r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^@/?#]*@)?([^/:?#]+)", 1)).alias("_host"),
+        F.lower(F.regexp_extract("page_url", r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^@/?#]*@)?([^/:?#]+)", 1)).alias(
+            "_host"
+        ),
         F.coalesce("anonymous_id", "user_id", "client_session_id").alias("visitor_id"),
         bot_reason.alias("bot_reason"),
     )
@@ -201,7 +210,7 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
 def _content_id() -> Column:
     """Hash of the canonical values, so that the same event sent twice is the same event."""
     entries = F.to_json(F.array_sort(F.map_entries("properties")))
-    parts = [
+    parts: list[Column | str] = [
         *["site_id", "visitor_id", "user_id", "client_session_id"],
         F.unix_micros("event_time").cast("string"),
         *["event_type", "event_name", "page_path", "element_selector", "element_text"],
@@ -227,7 +236,9 @@ def _query_parameter(url: Column, name: str) -> Column:
 
 def _merged_maps(first: Column, *others: Column) -> Column:
     """All entries; where two maps hold a key the earlier one's value stands."""
-    merged = F.map_concat(F.coalesce(first, _no_entries()), _no_entries())  # the second: see `_parse` on names held twice
+    merged = F.map_concat(
+        F.coalesce(first, _no_entries()), _no_entries()
+    )  # the second: see `_parse` on names held twice
     for other in others:
         extended = F.map_concat(merged, _without_keys_of(merged, other))
         merged = F.when(other.isNull(), merged).otherwise(extended)
@@ -253,13 +264,21 @@ def _judged(rows: DataFrame, source: Source, context: RunContext) -> DataFrame:
     earliest = F.lit(context.settings.earliest_time)
     too_long = F.length("site_id") > 200
     rules: list[tuple[Column, str, Column]] = [
-        (F.col("_malformed"), "malformed", F.lit("not one " + ("JSON object" if source.format == "json_lines" else "line of the declared pattern"))),
+        (
+            F.col("_malformed"),
+            "malformed",
+            F.lit("not one " + ("JSON object" if source.format == "json_lines" else "line of the declared pattern")),
+        ),
         (F.col("site_id").isNull(), "bad_required_field", F.lit("site_id is missing")),
         (F.col("event_type").isNull(), "bad_required_field", F.lit("event_type is missing")),
         (F.col("visitor_id").isNull(), "missing_identity", F.lit("no anonymous_id, user_id or client session id")),
         (F.col("_said_time").isNull(), "missing_timestamp", F.lit("event_time is missing")),
         (event_time.isNull(), "bad_timestamp", F.concat(F.lit("cannot be read: "), F.substring("_said_time", 1, 100))),
-        (event_time < earliest, "bad_timestamp", F.concat(F.lit("before the earliest time: "), F.substring("_said_time", 1, 100))),
+        (
+            event_time < earliest,
+            "bad_timestamp",
+            F.concat(F.lit("before the earliest time: "), F.substring("_said_time", 1, 100)),
+        ),
         (in_future, "future_timestamp", F.concat(F.lit("after it was received: "), F.substring("_said_time", 1, 100))),
         (too_long, "contract_violation", F.lit("site_id_short_enough")),
     ]

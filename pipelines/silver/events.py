@@ -144,14 +144,11 @@ def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> 
     stay = affected.join(inserts.select(*KEY), on=KEY, how="left_anti")
     before = F.struct(*SESSION_COLUMNS)
     slices = F.struct(*SLICE_COLUMNS)
-    everything = (
-        stay.select(*_OWN_COLUMNS, before.alias("_before"), slices.alias("_old"))
-        .unionByName(
-            inserts.select(
-                *_OWN_COLUMNS,
-                F.lit(None).cast(_struct_type(SESSION_COLUMNS)).alias("_before"),
-                F.struct(*[F.col(f"_old.{name}").alias(name) for name in SLICE_COLUMNS]).alias("_old"),
-            )
+    everything = stay.select(*_OWN_COLUMNS, before.alias("_before"), slices.alias("_old")).unionByName(
+        inserts.select(
+            *_OWN_COLUMNS,
+            F.lit(None).cast(_struct_type(SESSION_COLUMNS)).alias("_before"),
+            F.struct(*[F.col(f"_old.{name}").alias(name) for name in SLICE_COLUMNS]).alias("_old"),
         )
     )
     sessionized = sessionize.build(everything, context=context)

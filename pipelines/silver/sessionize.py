@@ -68,7 +68,8 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
             "_views": F.sum(F.col("_page_view").cast("int")).over(whole),
             "_view_date": F.last(F.when(F.col("_page_view"), F.col("event_date")), ignorenulls=True).over(so_far),
             "_next_view_time": F.expr(
-                "lead(if(_page_view, event_time, null)) ignore nulls over (partition by site_id, _by_client, _whose, _run"
+                "lead(if(_page_view, event_time, null)) ignore nulls"
+                " over (partition by site_id, _by_client, _whose, _run"
                 " order by event_time asc, sequence asc nulls first, event_id asc)"
             ),
             "_last_time": F.max(counting_time).over(whole),
@@ -90,13 +91,17 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         *events.columns,
         "session_id",
         "session_date",
-        F.when(F.col("_counting") & (F.col("_view_number") > 0), F.col("_view_number")).cast("int").alias("page_view_number"),
+        F.when(F.col("_counting") & (F.col("_view_number") > 0), F.col("_view_number"))
+        .cast("int")
+        .alias("page_view_number"),
         F.when(F.col("_counting"), F.col("_view_date")).alias("page_view_date"),
         (F.col("_page_view") & (F.col("_view_number") == 1)).alias("is_entry"),
         (F.col("_page_view") & (F.col("_view_number") == F.col("_views"))).alias("is_exit"),
         converted.alias("session_converted"),
         F.when(F.col("_page_view"), stay_us).alias("time_on_page_us"),
-        (counts_users & (context.by_site(lambda site: site.count_bots) | ~F.col("_session_is_bot"))).alias("is_countable"),
+        (counts_users & (context.by_site(lambda site: site.count_bots) | ~F.col("_session_is_bot"))).alias(
+            "is_countable"
+        ),
     )
 
 

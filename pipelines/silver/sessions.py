@@ -10,7 +10,7 @@ from pipelines.silver.sessionize import is_conversion
 
 
 def build(events: DataFrame, *, context: RunContext) -> DataFrame:
-    """Aggregate each session's events; the ordered first and last are least and greatest (event_time, sequence, event_id).
+    """Aggregate each session's events; ordered first and last are least and greatest (event_time, sequence, event_id).
 
     Grain: (site_id, session_id). Measures take counting events only (all but excluded test users' events).
     """

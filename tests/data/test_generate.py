@@ -6,6 +6,7 @@ import gzip
 import json
 from collections import Counter
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_lines_lie_in_the_file_of_their_day_of_arrival_but_out_of_event_order(tm
         assert received == sorted(received)
         assert {moment[:10] for moment in received} == {name[:10]}
         times = [record["event_time"] for record in found]
-        disorder += sum(later < earlier for earlier, later in zip(times, times[1:], strict=False))
+        disorder += sum(later < earlier for earlier, later in pairwise(times))
     assert disorder > 0
 
 

@@ -37,7 +37,7 @@ def check(spark: SparkSession, built: DataFrame, expected: list[tuple[range, str
 def test_one_active_day_is_casual_for_thirty_dates(spark: SparkSession, context: MakeContext) -> None:
     user_days = user_days_frame(spark, active("ann", 0))
     built = engagement_tiers_daily.build(user_days, context=context())
-    check(spark, built, [(range(0, 30), "casual", 1)])
+    check(spark, built, [(range(30), "casual", 1)])
 
 
 def test_a_person_climbs_the_tiers_and_comes_down_again(spark: SparkSession, context: MakeContext) -> None:
@@ -47,7 +47,7 @@ def test_a_person_climbs_the_tiers_and_comes_down_again(spark: SparkSession, con
         spark,
         built,
         [
-            (range(0, 5), "casual", 1),
+            (range(5), "casual", 1),
             (range(5, 15), "regular", 1),
             (range(15, 19), "core", 1),
             (range(19, 30), "power", 1),  # at day 30 the first active day has left the window
@@ -64,7 +64,7 @@ def test_a_day_that_enters_as_another_leaves_keeps_the_tier(spark: SparkSession,
     check(
         spark,
         built,
-        [(range(0, 5), "casual", 1), (range(5, 31), "regular", 1), (range(31, 60), "casual", 1)],
+        [(range(5), "casual", 1), (range(5, 31), "regular", 1), (range(31, 60), "casual", 1)],
     )
 
 

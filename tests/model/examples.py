@@ -22,9 +22,18 @@ def event(
     time = at if isinstance(at, datetime) else NOON + timedelta(seconds=at)
     return {
         **dict.fromkeys(CANDIDATE_COLUMNS),
-        **{"site_id": "s", "event_id": event_id, "event_time": time, "event_type": event_type, "page_path": page},
-        **{"anonymous_id": "v", "is_bot": False, "is_test_user": False, "properties": {}},
-        **{"source": "web", "record_hash": hashlib.md5(f"{event_id} {time}".encode()).hexdigest(), **more},
+        "site_id": "s",
+        "event_id": event_id,
+        "event_time": time,
+        "event_type": event_type,
+        "page_path": page,
+        "anonymous_id": "v",
+        "is_bot": False,
+        "is_test_user": False,
+        "properties": {},
+        "source": "web",
+        "record_hash": hashlib.md5(f"{event_id} {time}".encode()).hexdigest(),
+        **more,
     }
 
 

@@ -51,7 +51,7 @@ def test_a_number_that_is_missing_cannot_pass(value: Any) -> None:
 
 
 def test_two_checks_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="two checks share a name: .*'twice'"):
+    with pytest.raises(ValueError, match=r"two checks share a name: .*'twice'"):
         judge(Measured("twice", 0, most=0), Measured("twice", 1, most=0))
 
 
@@ -66,7 +66,9 @@ def test_a_warning_does_not_stop_and_an_error_says_table_check_and_rows() -> Non
     warned = Measured("dead_letter_share", 0.25, most=0.05, severity="warn")
     gate.stop_on_failure(judge(warned, Measured("fine", 0, most=0)))
 
-    results = judge(warned, Measured("views_in_range", 1234567, most=0), Measured("rows_judged", 0, least=1), rows=2345678)
+    results = judge(
+        warned, Measured("views_in_range", 1234567, most=0), Measured("rows_judged", 0, least=1), rows=2345678
+    )
     with pytest.raises(DataRefusedError) as refused:
         gate.stop_on_failure(results)
 
@@ -122,7 +124,7 @@ def declared(**changes: Any) -> Contract:
 
 def test_every_rule_of_a_contract_is_measured_beside_the_number_of_rows() -> None:
     counts = {"n_present": 0, "n_in_range": 2, "own": 3}
-    assert gate.row_rules(declared(), declared().row_checks(), counts, rows=9) == [
+    assert gate.row_rules(declared().row_checks(), counts, rows=9, expected=True) == [
         Measured(gate.ROWS, 9, least=1),
         Measured("n_present", 0, most=0),
         Measured("n_in_range", 2, most=0),
@@ -130,12 +132,16 @@ def test_every_rule_of_a_contract_is_measured_beside_the_number_of_rows() -> Non
     ]
 
 
-@pytest.mark.parametrize(("may_be_empty", "passes"), [(False, False), (True, True)])
-def test_an_empty_table_passes_only_if_it_may_be_empty(may_be_empty: bool, passes: bool) -> None:
-    table = declared(may_be_empty=may_be_empty)
-    counts = {rule.name: 0 for rule in table.row_checks()}
-    results = judge(*gate.row_rules(table, table.row_checks(), counts, rows=0), rows=0)
-    assert all(result.success for result in results) is passes
+def test_a_rule_that_was_not_measured_is_missed() -> None:
+    with pytest.raises(KeyError, match="n_in_range"):
+        gate.row_rules(declared().row_checks(), {"n_present": 0, "own": 0}, rows=9, expected=True)
+
+
+@pytest.mark.parametrize(("rows", "expected", "passes"), [(0, True, False), (0, False, True), (1, True, True)])
+def test_no_rows_pass_only_where_none_are_expected(rows: int, expected: bool, passes: bool) -> None:
+    rules = declared().row_checks()
+    measured = gate.row_rules(rules, {rule.name: 0 for rule in rules}, rows, expected=expected)
+    assert all(result.success for result in judge(*measured, rows=rows)) is passes
 
 
 def test_only_rules_about_columns_at_hand_are_asked() -> None:

@@ -7,13 +7,18 @@ from pyspark.sql import functions as F
 
 from pipelines.silver import bots
 
-CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0.0.0 Safari/537.36"
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0.0.0 Safari/537.36"
+)
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
 
 
 def reasons(spark: SparkSession, agents: list[str | None]) -> dict[str | None, str | None]:
     frame = spark.createDataFrame([(agent,) for agent in agents], "agent string")
-    return {row["agent"]: row["why"] for row in frame.select("agent", bots.reason_of_agent(F.col("agent")).alias("why")).collect()}
+    return {
+        row["agent"]: row["why"]
+        for row in frame.select("agent", bots.reason_of_agent(F.col("agent")).alias("why")).collect()
+    }
 
 
 def test_people_are_no_bots(spark: SparkSession) -> None:

@@ -21,9 +21,9 @@ def read(
     frame = spark.createDataFrame([(text,) for text in texts], "text string")
     micros = F.unix_micros(instants.parse(F.col("text"), time_format, zone))
     return {
-        text: None if value is None else datetime.fromtimestamp(value // 10**6, timezone.utc).replace(
-            microsecond=value % 10**6
-        )
+        text: None
+        if value is None
+        else datetime.fromtimestamp(value // 10**6, timezone.utc).replace(microsecond=value % 10**6)
         for text, value in frame.select("text", micros).collect()
     }
 
@@ -94,8 +94,27 @@ def test_a_number_is_an_epoch_in_the_unit_that_its_size_says(spark: SparkSession
 
 
 def test_what_is_no_instant_cannot_be_read(spark: SparkSession) -> None:
-    texts = ["", "yesterday", "now", "today", "epoch", "NaN", "Infinity", "true", "12:30", "T12:30", "2026-1-5", "2026-01"]
-    texts += ["2026-02-30", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-05T25:00:00Z", "2026-01-05T12:61:00Z"]
+    texts = [
+        "",
+        "yesterday",
+        "now",
+        "today",
+        "epoch",
+        "NaN",
+        "Infinity",
+        "true",
+        "12:30",
+        "T12:30",
+        "2026-1-5",
+        "2026-01",
+    ]
+    texts += [
+        "2026-02-30",
+        "2026-02-29T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-01-05T25:00:00Z",
+        "2026-01-05T12:61:00Z",
+    ]
     texts += ["2026-01-05T12:00:00+25:00", "2026-01-05 12:00:00 nowhere", "2026-01-05junk", "10000-01-01", "0x10"]
     assert read(spark, texts) == dict.fromkeys(texts)
 
