@@ -19,6 +19,7 @@ from pipelines.context import RunContext
 from pipelines.contracts import Contract, contract
 from pipelines.errors import ConfigurationError
 from pipelines.lake import Lake
+from pipelines.ops.books import ACCOUNTED_FOR, books_of
 from pipelines.plan import GOLD, SERVED, SILVER, Step, waves
 from pipelines.progress import Progress
 from pipelines.quality import gate
@@ -316,8 +317,8 @@ class Run:
 
     def publish(self) -> None:
         """Name the consistent set of versions that is served, in one commit, once the books balance."""
-        books = self.books()
-        missing = books["received"] - books["accepted"] - books["duplicates"] - books["dead"] - books["pending"]
+        books = books_of(self.lake)
+        missing = books["received"] - sum(books[term] for term in ACCOUNTED_FOR)
         batch = self.lake.batch("silver.events")
         rows = [
             {
@@ -341,27 +342,6 @@ class Run:
             self._judge("gold→served", "ops.published", measured, books["received"])
             self.lake.replace_rows("ops.published", rows)
             note.words = f"{len(rows)} tables"
-
-    def books(self) -> dict[str, int]:
-        """The terms of the conservation law, from the state of the tables.
-
-        received = accepted + duplicates + dead + pending.
-        """
-        done = self.lake.batch("silver.events")
-        taken = self.lake.batch("bronze.events")
-        waiting = [
-            row["records"]
-            for row in self.lake.rows("bronze.files", ["records", "batch_id"])
-            if done < row["batch_id"] <= taken
-        ]
-        dead = [row for row in self.lake.rows("ops.dead_letters", ["replayed_at"]) if row["replayed_at"] is None]
-        return {
-            "received": self.lake.count("bronze.events"),
-            "accepted": self.lake.count("silver.events"),
-            "duplicates": self.lake.count("ops.duplicates"),
-            "dead": len(dead),
-            "pending": sum(waiting),
-        }
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

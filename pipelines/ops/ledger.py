@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from pipelines.lake import now
+from pipelines.ops.books import books_of
 from pipelines.plan import SERVED
 from pipelines.runner import Run
 from pipelines.settings import Settings
@@ -44,7 +45,7 @@ def record(
                 "status": status,
                 "started_at": run.context.started_at,
                 "seconds": round(seconds, 3),
-                **run.books(),
+                **books_of(run.lake),
                 "new_records": run.new_records,
                 "versions": json.dumps(changed),
                 "steps": json.dumps({name: round(took, 3) for name, took in run.progress.seconds.items()}),

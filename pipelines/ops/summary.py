@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.ops.books import books_of
 from pipelines.plan import SERVED
 from pipelines.runner import Run
 
@@ -34,7 +35,7 @@ def collect(
         "steps": {name: round(took, 3) for name, took in run.progress.seconds.items()},
         "new_records": run.new_records,
         "changed_tables": changed,
-        "books": run.books(),
+        "books": books_of(lake),
         "rows": {table: lake.count(table) for table in _LAYERS},
         "sites": _sites(run),
         "dead_letters": [{"source": s, "reason": r, "records": n} for (s, r), n in sorted(dead.items())],

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pyspark.sql import SparkSession
 
 from pipelines.context import RunContext
-from pipelines.silver import sessionize, sessions
+from pipelines.silver import sessionize
 from tests.conftest import MakeContext
 from tests.rows import Row, events_frame
 
@@ -56,21 +56,6 @@ def test_events_of_the_same_instant_follow_sequence_then_id_and_none_comes_first
         event("w", 0),
     )
     assert [(e, rows[e]["page_view_number"]) for e in "wzxy"] == [("w", 1), ("z", 2), ("x", 3), ("y", 4)]
-
-
-def test_a_single_event_is_a_session_without_duration_and_one_without_page_view_has_no_entry(
-    spark: SparkSession, context: MakeContext
-) -> None:
-    unknown = events_frame(
-        spark,
-        [event("a", 0), event("b", 0, "click", visitor_id="bob"), event("c", 5, "click", visitor_id="bob")],
-    ).drop(*BEFORE)
-    built = sessions.build(sessionize.build(unknown, context=context()), context=context())
-    found = {
-        row["visitor_id"]: (row["event_count"], row["duration_seconds"], row["bounced"], row["entry_page"])
-        for row in built.collect()
-    }
-    assert found == {"ann": (1, None, True, "/"), "bob": (2, 5.0, False, None)}
 
 
 def test_a_session_over_midnight_belongs_to_the_day_it_started_in_the_sites_own_time(

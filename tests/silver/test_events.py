@@ -1,0 +1,99 @@
+"""silver.events: which copy wins, and what arriving events touch."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.silver import events as silver_events
+from pipelines.silver import sessionize
+from tests.conftest import MakeContext
+from tests.rows import Row, events_frame, records_frame
+from tests.runs import CANONICAL, bring_up_to_date, content, land
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+
+
+def line(event_id: str, minute: float, **more: object) -> str:
+    import json
+
+    time = NOON + timedelta(minutes=minute)
+    known = {"site_id": "shop", "event_type": "page_view", "anonymous_id": "ann", "page_path": "/"}
+    return json.dumps({**known, "event_id": event_id, "event_time": time.isoformat(), **more})
+
+
+def test_the_least_time_wins_and_the_first_arrival_is_no_repeat(spark: SparkSession, context: MakeContext) -> None:
+    lines = [line("a", 5), line("a", 3), line("a", 3, sequence=1), line("b", 0), "not json", "not json"]
+    rows = silver_events.candidates(records_frame(spark, lines), {CANONICAL.source: CANONICAL}, context=context())
+    found = {(r["position"], r["reason"], r["arrival"] == 1, r["rank"] == 1) for r in rows.collect()}
+    assert found == {
+        (1, None, True, False),
+        (2, None, False, True),  # none comes before a sequence
+        (3, None, False, False),
+        (4, None, True, True),
+        (5, "malformed", True, True),
+        (6, "malformed", True, True),
+    }
+
+
+def stored(spark: SparkSession, context: MakeContext, events: list[Row]) -> DataFrame:
+    """Events as the table holds them."""
+    bare = events_frame(spark, events).drop(*silver_events.SESSION_COLUMNS)
+    return sessionize.build(bare, context=context()).select(*silver_events.CONTRACT.column_names)
+
+
+def at(event_id: str, minute: float, **more: object) -> Row:
+    time = NOON + timedelta(minutes=minute)
+    return {"event_id": event_id, "event_time": time, "event_type": "page_view", "record_hash": "m", **more}
+
+
+def inserts(spark: SparkSession, context: MakeContext, events: list[Row], table: DataFrame) -> DataFrame:
+    ranked = events_frame(spark, events).withColumns({"arrival": F.lit(1), "rank": F.lit(1)})
+    return silver_events.against_stored(ranked.drop(*silver_events.SESSION_COLUMNS), table).where("is_winner")
+
+
+def test_a_late_event_touches_the_sessions_within_one_gap_of_it_and_no_other(
+    spark: SparkSession, context: MakeContext
+) -> None:
+    table = stored(spark, context, [at("a", 0), at("b", 60), at("c", 200), at("z", 30, visitor_id="bob")])
+    new = inserts(spark, context, [at("n", 30)], table)
+    touched = silver_events.touched_sessions(new, table, context=context())
+    names = {row["session_id"] for row in touched.collect()}
+    by_event = {row["event_id"]: row["session_id"] for row in table.collect()}
+    assert names == {by_event["a"], by_event["b"]}
+
+    affected = table.where(F.col("session_id").isin(list(names)))
+    changed = silver_events.changes(new, affected, context=context()).collect()
+    # a and n and b are one session now, which is called after a: b moves, a only ceases to be the exit.
+    assert {row["event_id"]: row["session_id"] for row in changed} == dict.fromkeys("anb", by_event["a"])
+
+
+def test_a_better_copy_replaces_the_stored_event_and_a_worse_one_is_only_a_repeat(
+    spark: SparkSession, context: MakeContext
+) -> None:
+    table = stored(spark, context, [at("a", 10), at("b", 20)])
+    new = [at("a", 5), at("b", 20, record_hash="z"), at("c", 0)]
+    ranked = events_frame(spark, new).withColumns({"arrival": F.lit(1), "rank": F.lit(1)})
+    rows = silver_events.against_stored(ranked.drop(*silver_events.SESSION_COLUMNS), table).collect()
+    assert {(r["event_id"], r["is_repeat"], r["is_winner"]) for r in rows} == {
+        ("a", True, True),
+        ("b", True, False),
+        ("c", False, True),
+    }
+
+
+def test_an_event_that_moves_to_an_earlier_time_leaves_nothing_behind(
+    spark: SparkSession, context: MakeContext, tmp_path: Path
+) -> None:
+    """The better copy moves b out of ann's first session into one of its own, hours before."""
+    land(tmp_path / "landing", "1.jsonl", [line("a", 0), line("b", 10), line("c", 20)])
+    bring_up_to_date(spark, tmp_path / "lake", context(), tmp_path / "landing")
+    land(tmp_path / "landing", "2.jsonl", [line("b", -300)])
+    bring_up_to_date(spark, tmp_path / "lake", context(), tmp_path / "landing")
+    found = content(tmp_path / "lake", "silver.sessions")
+    assert sorted((row["event_count"], row["duration_seconds"]) for row in found) == [(1, None), (2, 1200.0)]
+    journeys = content(tmp_path / "lake", "gold.journey_stats_daily")
+    assert [(row["total_journeys"], row["bounce_rate"]) for row in journeys] == [(2, 0.5)]

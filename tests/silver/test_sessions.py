@@ -1,0 +1,117 @@
+"""silver.sessions: what a session's events add up to."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from pipelines.context import RunContext
+from pipelines.silver import sessionize, sessions
+from pipelines.silver.events import SESSION_COLUMNS
+from tests.conftest import MakeContext
+from tests.rows import Row, events_frame
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+
+
+def event(seconds: float, event_type: str = "page_view", page: str | None = "/", **more: object) -> Row:
+    return {"event_time": NOON + timedelta(seconds=seconds), "event_type": event_type, "page_path": page, **more}
+
+
+def built(spark: SparkSession, context: RunContext, *events: Row) -> list[Row]:
+    """Sessions in the order of their visitors."""
+    whole = sessionize.build(events_frame(spark, events).drop(*SESSION_COLUMNS), context=context)
+    return [row.asDict() for row in sessions.build(whole, context=context).orderBy("visitor_id").collect()]
+
+
+def some(row: Row, *names: str) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names)
+
+
+def test_one_event_has_no_duration_and_no_page_view_no_entry(spark: SparkSession, context: MakeContext) -> None:
+    ann, bob = built(
+        spark, context(), event(0), event(0, "click", visitor_id="bob"), event(5, "click", visitor_id="bob")
+    )
+    columns = ("event_count", "duration_seconds", "bounced", "engaged", "entry_page", "exit_page")
+    assert some(ann, *columns) == (1, None, True, False, "/", "/")
+    assert some(bob, *columns) == (2, 5.0, False, False, None, None)
+
+
+def test_the_path_keeps_repeats_and_the_pages_visited_do_not(spark: SparkSession, context: MakeContext) -> None:
+    (row,) = built(
+        spark,
+        context(),
+        event(0, "click", "/popup"),
+        event(1, page="/a"),
+        event(2, page="/b"),
+        event(3, page=None),
+        event(4, page="/a"),
+        event(5, "click", "/b"),
+    )
+    assert some(row, "journey_path", "pages_visited") == (["/a", "/b", "/a"], ["/popup", "/a", "/b"])
+    assert some(row, "page_view_count", "page_count", "entry_page", "exit_page") == (4, 3, "/a", "/a")
+
+
+def test_whom_it_belongs_to_is_its_first_event_and_its_user_the_last_known(
+    spark: SparkSession, context: MakeContext
+) -> None:
+    (row,) = built(
+        spark,
+        context(),
+        event(0, person_id="ann"),
+        event(1, user_id="u1", person_id="u1"),
+        event(2, user_id="u2", person_id="u2"),
+        event(3),
+    )
+    assert some(row, "visitor_id", "person_id", "user_id") == ("ann", "ann", "u2")
+
+
+def test_conversion_revenue_and_errors(spark: SparkSession, context: MakeContext) -> None:
+    (row,) = built(
+        spark,
+        context(),
+        event(0),
+        event(1, "purchase", value=Decimal("19.99")),
+        event(2, "purchase", value=Decimal("0.01")),
+        event(3, "like", value=Decimal("5")),
+        event(4, "error"),
+    )
+    assert some(row, "converted", "revenue", "had_error", "likes") == (True, Decimal("20.0000"), True, 1)
+
+
+def test_a_site_may_convert_by_the_page_left_from_instead(spark: SparkSession, context: MakeContext) -> None:
+    chosen = context(sites={"shop": {"conversion": {"end_page": "/checkout"}}})
+    ann, bob = built(
+        spark,
+        chosen,
+        event(0),
+        event(1, page="/checkout"),
+        event(2, "click", "/else"),
+        event(0, "purchase", visitor_id="bob"),
+    )
+    assert (ann["converted"], bob["converted"]) == (True, False)
+
+
+def test_the_first_touch_is_taken_whole_from_one_event(spark: SparkSession, context: MakeContext) -> None:
+    (row,) = built(
+        spark,
+        context(),
+        event(0),
+        event(1, traffic_source="news", utm_campaign=None),
+        event(2, traffic_source="ads", traffic_medium="cpc", utm_campaign="spring"),
+    )
+    assert some(row, "traffic_source", "traffic_medium", "campaign") == ("news", None, None)
+
+
+def test_under_exclude_events_a_test_users_events_take_no_part(spark: SparkSession, context: MakeContext) -> None:
+    chosen = context(sites={"shop": {"test_users": {"rule": "exclude_events"}}})
+    columns = ("event_count", "duration_seconds", "has_test_user", "is_countable")
+    events = [event(0, is_test_user=True), event(10), event(30, "click")]
+    (row,) = built(spark, chosen, *events)
+    assert some(row, *columns) == (2, 20.0, True, True)
+    assert row["start_time"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=10)
+    (whole,) = built(spark, context(), *events)
+    assert some(whole, *columns) == (3, 30.0, True, False)
