@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,13 @@ def run_job(lake: Path, *arguments: str, source: str = "web", landing: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def sample(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Written, Any]]:
+def sample(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Written, Any]:
     """A lake after one run over three generated days."""
     root = tmp_path_factory.mktemp("sample")
     written = write_events(root / "landing", start=date(2026, 1, 5), days=3, users=60, seed=3)
     code, told = run_job(root / "lake", landing=root / "landing")
     assert code == 0, told["error"]
-    yield root, written, told
+    return root, written, told
 
 
 def versions(lake: Path) -> dict[str, int]:
@@ -85,13 +84,14 @@ def test_published_tables_answer_in_sql_without_spark(sample: tuple[Path, Writte
     con = connect(str(root / "lake"))
     sessions = con.execute("select count(*) from silver.sessions where is_countable").fetchone()
     journeys = con.execute("select sum(total_journeys) from gold.journey_stats_daily").fetchone()
-    entries = con.execute("select sum(count) from gold.funnel_daily where funnel = 'stages' and step = 'Entry'").fetchone()
-    views = con.execute(
-        "select count(*) from silver.sessions where is_countable and page_view_count > 0"
+    entries = con.execute(
+        "select sum(count) from gold.funnel_daily where funnel = 'stages' and step = 'Entry'"
     ).fetchone()
+    views = con.execute("select count(*) from silver.sessions where is_countable and page_view_count > 0").fetchone()
     assert sessions == journeys
     assert entries == views
-    assert sessions is not None and sessions[0] > 50
+    assert sessions is not None
+    assert sessions[0] > 50
 
 
 def test_a_reader_of_the_published_set_does_not_see_later_versions(sample: tuple[Path, Written, Any]) -> None:
@@ -106,7 +106,9 @@ def test_a_reader_of_the_published_set_does_not_see_later_versions(sample: tuple
 def test_each_run_leaves_its_row_its_verdicts_and_its_log(sample: tuple[Path, Written, Any]) -> None:
     root, _, told = sample
     con = connect(str(root / "lake"))
-    row = con.execute("select status, received, new_records from ops.runs where run_id = ?", [told["run_id"]]).fetchone()
+    row = con.execute(
+        "select status, received, new_records from ops.runs where run_id = ?", [told["run_id"]]
+    ).fetchone()
     assert row == ("succeeded", told["books"]["received"], told["books"]["received"])
     checks = con.execute("select count(*) from ops.quality_results where run_id = ?", [told["run_id"]]).fetchone()
     assert checks == (told["gates"]["checks"],)
@@ -134,7 +136,7 @@ def test_a_lake_in_use_is_named_and_left_alone(tmp_path: Path, spark: SparkSessi
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(tmp_path)], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     code, told = run_job(tmp_path, landing=PROJECT / "data/samples/web")
     assert code == 3

@@ -64,7 +64,9 @@ def _facts(declared: Contract) -> str:
         facts.append(("Partitions", _names(declared.partition_by)))
     facts.append(("Retention", f"{declared.retention_days} days"))
     if declared.expects_rows_where is not None:
-        facts.append(("Empty only where", f"no row of `{next(iter(declared.inputs))}` has `{declared.expects_rows_where}`"))
+        facts.append(
+            ("Empty only where", f"no row of `{next(iter(declared.inputs))}` has `{declared.expects_rows_where}`")
+        )
     return "\n".join(f"- {name}: {value}" for name, value in facts)
 
 

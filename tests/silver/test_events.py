@@ -27,7 +27,9 @@ def line(event_id: str, minute: float, **more: object) -> str:
 
 def test_the_least_time_wins_and_the_first_arrival_is_no_repeat(spark: SparkSession, context: MakeContext) -> None:
     lines = [line("a", 5), line("a", 3), line("a", 3, sequence=1), line("b", 0), "not json", "not json"]
-    rows = silver_events.candidates(records_frame(spark, lines), {CANONICAL.source: CANONICAL}, context=context())
+    rows = silver_events.candidates(
+        records_frame(spark, CANONICAL.source, lines), {CANONICAL.source: CANONICAL}, context=context()
+    )
     found = {(r["position"], r["reason"], r["arrival"] == 1, r["rank"] == 1) for r in rows.collect()}
     assert found == {
         (1, None, True, False),

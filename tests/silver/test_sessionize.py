@@ -86,16 +86,12 @@ def test_the_clients_session_lasts_for_days_and_is_shared_by_visitors(
 
 
 def test_under_inactivity_the_clients_session_id_says_nothing(spark: SparkSession, context: MakeContext) -> None:
-    rows = sessionized(
-        spark, context(), event("a", 0, client_session_id="c1"), event("b", 5, client_session_id="c2")
-    )
+    rows = sessionized(spark, context(), event("a", 0, client_session_id="c1"), event("b", 5, client_session_id="c2"))
     assert groups(rows) == [{"a", "b"}]
 
 
 def test_sites_and_visitors_never_share_a_session(spark: SparkSession, context: MakeContext) -> None:
-    rows = sessionized(
-        spark, context(), event("a", 0), event("b", 1, visitor_id="bob"), event("c", 2, site_id="blog")
-    )
+    rows = sessionized(spark, context(), event("a", 0), event("b", 1, visitor_id="bob"), event("c", 2, site_id="blog"))
     assert groups(rows) == [{"a"}, {"b"}, {"c"}]
 
 
