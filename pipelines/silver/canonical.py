@@ -45,7 +45,7 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
 def _parse(records: DataFrame, source: Source) -> DataFrame:
     """META as a struct `_meta`, the parsed record as map `_record` (null: malformed), and the known fields."""
     # A byte order mark, or a \r before the line's end, is no part of a record.
-    raw = F.regexp_replace(F.rtrim(F.col("raw"), F.lit(" \t\r")), "^\ufeff", "")
+    raw = F.regexp_replace(F.expr(r"trim(trailing ' \t\r' from raw)"), "^\ufeff", "")
     if source.format == "json_lines":
         # As the first of two elements the whole line must be one object: a second object, an array or trailing text is
         # malformed, where parsing the bare line would take the first object and drop the rest without a word. The
