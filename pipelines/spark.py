@@ -15,6 +15,8 @@ from pipelines.settings import SparkSettings
 _FIXED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
+    # Instants as every reader knows them, not in the old 96-bit form that has no zone and no statistics.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.mapKeyDedupPolicy": "LAST_WIN",  # a record that names a field twice must not stop everybody's run
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
