@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -164,8 +164,3 @@ def load_contracts(folder: Path = CONF / "tables") -> dict[str, Contract]:
 def contract(table: str) -> Contract:
     """The contract of one table."""
     return load_contracts()[table]
-
-
-def field_types(contract: Contract) -> dict[str, Any]:
-    """Column name → declared type."""
-    return {column.name: column.type for column in contract.columns}

@@ -237,7 +237,8 @@ class Run:
         near = silver_events.near(days, stored, whole_sites=[], context=self.context)
         compared = silver_events.against_stored(candidates.where("reason is null"), near).localCheckpoint()
         repeats = compared.where("is_repeat")
-        self._write_repeats(repeats, repeats.count(), batch)
+        measured["repeats"] = repeats.count()
+        self._write_repeats(repeats, measured["repeats"], batch)
         inserts = compared.where("is_winner")
         whole_sites = self._sites_with_client_sessions(inserts)
         reach = silver_events.near(days, stored, whole_sites=whole_sites, context=self.context)
@@ -256,7 +257,7 @@ class Run:
         changed_days = sorted({day for _, day in places["event_date"]})
         where = " or ".join(f"old.event_date = date'{day}'" for day in changed_days) or "false"
         self.lake.upsert("silver.events", changed.drop("_old"), batch, touched, where)
-        measured["accepted"], measured["repeats"] = inserts.where("_old is null").count(), repeats.count()
+        measured["accepted"] = inserts.where("_old is null").count()
 
     def _sites_with_client_sessions(self, inserts: DataFrame) -> list[str]:
         sites = [row["site_id"] for row in inserts.select("site_id").distinct().collect()]
