@@ -5,20 +5,22 @@ SHELL := /bin/bash
 # Where the tables lie, and how much the generator makes.
 LAKE ?= .lake
 GENERATE ?= --help
+# How long `make soak` goes on.
+SECONDS ?= 1800
 
 PYTHON_RUN := .venv/bin/python
-CODE := pipelines jobs data deploy tests
+CODE := pipelines jobs data deploy tests benchmarks
 
 # Settings of another Spark or Python on this machine must not reach this one.
 unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYTHONHOME
 export PYTHONPATH := $(CURDIR)
 # Small runs end before the JVM's optimising compiler pays for itself: it took more than a third of their time.
-run-local test: export SPARK_SUBMIT_OPTS ?= -XX:TieredStopAtLevel=1
+run-local test soak: export SPARK_SUBMIT_OPTS ?= -XX:TieredStopAtLevel=1
 export SQL
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 	@echo '  LAKE=DIR chooses the lakehouse (now $(LAKE))'
 
 .PHONY: setup
@@ -42,9 +44,21 @@ query: ready ## Ask the tables: make query SQL="select * from gold.journey_stats
 generate: ready ## Make sample events: make generate GENERATE="--help"
 	@$(PYTHON_RUN) -m data.generate $(GENERATE)
 
+.PHONY: kafka-install
+kafka-install: ready ## Fetch the jars of a local Kafka broker, for `make kafka` and the tests of topics
+	@deploy/kafka.sh install
+
+.PHONY: kafka
+kafka: kafka-install ## Run a Kafka broker on 127.0.0.1:9092 until it is interrupted
+	@exec deploy/kafka.sh run
+
 .PHONY: test
 test: ready ## Run the tests
 	@$(PYTHON_RUN) -m pytest -q
+
+.PHONY: soak
+soak: ready ## Random arrivals and kills for half an hour; the result goes to docs/soak.md (SECONDS=N: for how long)
+	@$(PYTHON_RUN) -m tests.soak --seconds $(SECONDS)
 
 .PHONY: check
 check: ready ## Lint, formatting, types and the rules of who imports whom
@@ -59,8 +73,9 @@ format: ready ## Format the code and mend what the linter can
 	@.venv/bin/ruff format $(CODE)
 
 .PHONY: docs
-docs: ready ## Write docs/tables.md from the contracts
+docs: ready ## Write docs/tables.md from the contracts and docs/faults.md from the tests
 	@$(PYTHON_RUN) -m pipelines.quality.dictionary
+	@$(PYTHON_RUN) -m tests.faults
 
 .PHONY: lock
 lock: ## Write requirements.txt from requirements.in (needs uv)

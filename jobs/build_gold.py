@@ -5,18 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipelines import cli
-from pipelines.runner import Run
+from pipelines import cli, runner
 
 
 def main() -> int:
     arguments = cli.parser("Bring gold up to the last batch of silver and publish it.").parse_args()
-
-    def work(run: Run) -> None:
-        run.build_gold()
-        run.publish()
-
-    return cli.main("build_gold", arguments, work)
+    return cli.main("build_gold", arguments, runner.build_gold)
 
 
 if __name__ == "__main__":

@@ -5,27 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipelines import cli
-from pipelines.runner import Run
-from pipelines.sources import load_source
+from pipelines import cli, runner
 
 
 def main() -> int:
     parser = cli.parser("Bring silver up to the last batch of bronze.")
-    parser.add_argument(
-        "--mapping",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="a mapping of your own that bronze holds records of",
-    )
-    arguments = parser.parse_args()
-
-    def work(run: Run) -> None:
-        run.sources.update((source.source, source) for source in map(load_source, arguments.mapping))
-        run.build_silver()
-
-    return cli.main("build_silver", arguments, work)
+    cli.add_mappings(parser)
+    return cli.main("build_silver", parser.parse_args(), runner.build_silver)
 
 
 if __name__ == "__main__":

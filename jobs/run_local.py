@@ -7,8 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data.generate import write_events
-from pipelines import cli
-from pipelines.runner import Run
+from pipelines import cli, runner
+from pipelines.run import Run
 from pipelines.sources import load_source
 
 
@@ -21,7 +21,7 @@ def main() -> int:
             with run.progress.step("sample events") as note:
                 written = write_events(landing, start=date(2026, 1, 5), days=7, users=400, seed=7)
                 note.words = f"{written.lines:,} lines in {len(written.files)} files"
-        run.bring_up_to_date(load_source("web"), str(landing))
+        runner.bring_up_to_date(run, [(load_source("web"), str(landing))])
 
     return cli.main("run_local", arguments, work)
 

@@ -21,10 +21,12 @@ from pyspark.sql import SparkSession
 from pipelines.context import RunContext
 from pipelines.errors import ConfigurationError, DataRefusedError, InfrastructureError, PipelineError
 from pipelines.lake import Lake, now
+from pipelines.lock import alone
 from pipelines.ops import ledger, summary
 from pipelines.progress import Progress
-from pipelines.runner import Run
+from pipelines.run import Run
 from pipelines.settings import Settings, load_funnels, load_settings, load_sites
+from pipelines.sources import Source, load_source
 from pipelines.spark import build_session
 
 EXIT_CODES = __doc__.split("\n\n")[1] if __doc__ else ""
@@ -41,6 +43,13 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--conf", metavar="DIR", help="folder with sites.yaml and funnels.yaml of your own (default: conf)"
     )
     made.add_argument("--as-of", metavar="DATE", help="last complete day (default: yesterday)")
+    made.add_argument(
+        "--wait",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="how long to wait for a run that has the lake (default: 0)",
+    )
     made.add_argument("--json", action="store_true", help="print the run's summary as one JSON object on stdout")
     return made
 
@@ -48,9 +57,40 @@ def parser(description: str) -> argparse.ArgumentParser:
 def add_source(made: argparse.ArgumentParser, *, required: bool = True) -> None:
     """The arguments of jobs that read a source."""
     made.add_argument(
-        "--source", required=required, help="a source in conf/sources, or the path of a mapping of your own"
+        "--source",
+        required=required,
+        action="append",
+        default=[],
+        help="a source in conf/sources, or the path of a mapping of your own; may be repeated, each with its --input",
     )
-    made.add_argument("--input", required=required, metavar="PATH", help="file or folder to read; new files only")
+    made.add_argument(
+        "--input",
+        required=required,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="file or folder (new files only), or kafka://host:port/topic",
+    )
+
+
+def add_mappings(made: argparse.ArgumentParser) -> None:
+    """The argument of jobs that read bronze's records through their sources' mappings."""
+    made.add_argument(
+        "--mapping",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a mapping of your own that bronze holds records of",
+    )
+
+
+def feeds(arguments: argparse.Namespace) -> list[tuple[Source, str]]:
+    """The sources that a job reads, each with its place."""
+    if len(arguments.source) != len(arguments.input):
+        raise ConfigurationError(
+            f"--source and --input go in pairs, got {len(arguments.source)} and {len(arguments.input)}"
+        )
+    return [(load_source(name), place) for name, place in zip(arguments.source, arguments.input, strict=True)]
 
 
 def main(
@@ -59,7 +99,7 @@ def main(
     """Do `work` as one run: progress, ledger, summary, exit code; a user's mistake is one line, never a stack trace."""
     try:
         run, settings = _prepare(arguments)
-        with run.lake.alone(f"{job} {run.run_id}"):
+        with alone(run.lake.root, f"{job} {run.run_id}", wait_seconds=arguments.wait):
             return _do(job, run, settings, work, out, as_json=arguments.json)
     except PipelineError as error:
         return _stop(error, out, as_json=arguments.json)
@@ -83,6 +123,10 @@ def _do(
         status, failure = "failed", InfrastructureError(_first_line(error))
     after = ledger.versions(run)
     changed = [table for table in after if after[table] != before[table]]
+    if failure is None and run.failures:  # the rest went on
+        failure = _together(run.failures)
+        went_on = set(changed) - {"bronze.events", "silver.events"}
+        status = "partial" if went_on else "refused" if isinstance(failure, DataRefusedError) else "failed"
     if failure is None and not changed:
         status = "nothing_new"
     seconds = time.monotonic() - started
@@ -96,6 +140,11 @@ def _do(
     )
     out(json.dumps(told, default=str, ensure_ascii=False) if as_json else summary.sentences(told))
     return failure.exit_code if failure else 0
+
+
+def _together(failures: list[PipelineError]) -> PipelineError:
+    """One error for all; its kind, and so the exit code, is the first one's."""
+    return type(failures[0])("; ".join(dict.fromkeys(str(failure) for failure in failures)))
 
 
 def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
@@ -128,7 +177,8 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
     human = settings.log_format == "human" and not arguments.json
     log_file = Path(lake.root, "logs", f"{run_id}.jsonl") if "://" not in lake.root else None
     progress = Progress(run_id, human=human, log_file=log_file, machine=settings.log_format == "json")
-    run = Run(lake, context, progress, run_id)
+    mappings = [load_source(name) for name in getattr(arguments, "mapping", [])]
+    run = Run(lake, context, progress, run_id, sources={source.source: source for source in mappings})
     return run, settings
 
 

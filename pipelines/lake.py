@@ -1,7 +1,7 @@
 """The only module that reads and writes Delta tables.
 
-Frames go through Spark. Questions to a table's log (version, batch, notes) and rows that fit on a page (ledgers) go
-through `deltalake`, which answers in milliseconds and needs no session.
+Frames go through Spark. Questions to a table's log (version, batch, notes) and rows that fit on a page (ledgers, and
+what a small change computes) go through `deltalake`, which answers in milliseconds and needs no session.
 
 Every change to the lake is a numbered *batch*. A table's log says by its transaction action which batch it reflects,
 in the same commit as the data, so a write that is repeated after a crash is recognised. The commit's user metadata
@@ -10,28 +10,45 @@ holds a *note*: which (site, date) slices it touched, for the tables that are de
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake import Field as DeltaField
-from deltalake.schema import ArrayType, MapType, PrimitiveType
-from pyspark.sql import DataFrame, SparkSession
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.contracts import Contract, contract
-from pipelines.errors import InfrastructureError
+from pipelines.contracts import contract
+from pipelines.delta_types import arrow_schema, delta_schema
 from pipelines.slices import EVERYTHING, NOTHING, Slices
+from pipelines.spark import for_few_rows
 
 _APP = "batches"
 _FORMAT = "delta"
+_ROWS = "_rows"
+
+# Up to as many rows go through `deltalake`, whose small commit takes a fiftieth of the time of Spark's.
+_PAGE = 20_000
+
+# Steps that read up to as many rows are done by interpreted plans.
+_FEW_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Rows computed and measured, about to be written; `page` holds them too where they are few."""
+
+    frame: DataFrame
+    rows: int
+    measured: dict[str, Any]
+    page: pa.Table | None
 
 
 class Lake:
@@ -40,32 +57,29 @@ class Lake:
     def __init__(self, root: str, storage_options: dict[str, str], session: Callable[[], SparkSession]) -> None:
         self.root = root if "://" in root else str(Path(root).resolve())
         self._options = storage_options or None
-        self.session = session
+        self._session = session
+        self._beside: SparkSession | None = None
+        self._starting = threading.Lock()
+        self._step = threading.local()
+
+    def session(self) -> SparkSession:
+        """The session for what this thread does now."""
+        session = self._session()
+        if not getattr(self._step, "few_rows", False):
+            return session
+        with self._starting:
+            if self._beside is None:
+                self._beside = for_few_rows(session)
+        return self._beside
 
     @contextmanager
-    def alone(self, who: str) -> Iterator[None]:
-        """Hold the lake for one run; raises InfrastructureError naming the holder where another has it.
-
-        The operating system gives the lock back when its holder dies, however it dies. Only a local lake is guarded:
-        an object store has no such lock.
-        """
-        if "://" in self.root:
+    def expecting(self, rows: int) -> Iterator[None]:
+        """Inside, this thread reads about so many rows: a session is chosen that suits them."""
+        self._step.few_rows = rows <= _FEW_ROWS
+        try:
             yield
-            return
-        path = Path(self.root, ".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise InfrastructureError(
-                    f"{self.root} is in use by {file.read().strip()}: wait for it to end"
-                ) from error
-            file.truncate(0)
-            file.write(f"{who}, process {os.getpid()}, since {now():%Y-%m-%d %H:%M:%S} UTC\n")
-            file.flush()
-            yield
+        finally:
+            self._step.few_rows = False
 
     # --- questions to the log -----------------------------------------------------------------------------------
 
@@ -88,6 +102,41 @@ class Lake:
         found = self.log(table)
         return 0 if found is None else (found.transaction_version(_APP) or 0)
 
+    def rows_in(self, table: str, slices: Slices, column: str) -> int:
+        """At most how many rows the slices hold, by the statistics of the table's files."""
+        found = self.log(table)
+        if found is None:
+            return 0
+        first, last = (slices.all_dates() or [date.max])[0], (slices.all_dates() or [date.min])[-1]
+        rows = 0
+        for file in pa.table(found.get_add_actions(flatten=True)).to_pylist():
+            low = file.get(f"partition.{column}", file.get(f"min.{column}"))
+            high = file.get(f"partition.{column}", file.get(f"max.{column}"))
+            if slices.everything or low is None or high is None or not (high < first or low > last):
+                rows += file["num_records"]
+        return rows
+
+    def last_batch(self) -> int:
+        """The last batch number given out: to records taken into bronze, or to a request."""
+        return max(self.batch("bronze.events"), self.batch("ops.requests"))
+
+    def records_by_batch(self, table: str) -> dict[tuple[str, int], int]:
+        """Records of each (source, batch_id) of an append-only table partitioned by source, from the log's statistics.
+
+        Where a file holds several batches (the table was compacted) its rows are asked.
+        """
+        found = self.log(table)
+        if found is None:
+            return {}
+        counted: Counter[tuple[str, int]] = Counter()
+        for file in pa.table(found.get_add_actions(flatten=True)).to_pylist():
+            low, high = file.get("min.batch_id"), file.get("max.batch_id")
+            if low is None or low != high:
+                rows = self.rows(table, "select source, batch_id, count(*) as n from t group by source, batch_id")
+                return {(row["source"], row["batch_id"]): row["n"] for row in rows}
+            counted[file["partition.source"], low] += file["num_records"]
+        return dict(counted)
+
     def touched_since(self, table: str, batch: int, column: str) -> Slices:
         """Slices, by dates of `column`, that the table's commits for batches after `batch` touched.
 
@@ -97,7 +146,7 @@ class Lake:
         if found is None or (found.transaction_version(_APP) or 0) <= batch:
             return NOTHING
         touched = NOTHING
-        for commit in found.history():
+        for commit in _newest_first(found):
             if commit["operation"] in ("OPTIMIZE", "VACUUM START", "VACUUM END"):
                 continue
             note = json.loads(commit.get("userMetadata") or "{}")
@@ -115,17 +164,25 @@ class Lake:
     def read(self, table: str) -> DataFrame:
         """The table as a frame; empty with the contract's schema where it does not exist yet."""
         if self.log(table) is None:
-            return self.session().createDataFrame([], contract(table).ddl)
+            return self.session().createDataFrame(_page(table, []))  # not from Python rows: that starts a worker
         return self.session().read.format(_FORMAT).load(self.path(table))
 
     def frame(self, rows: list[tuple[Any, ...]], ddl: str) -> DataFrame:
         """A small frame from rows at hand."""
         return self.session().createDataFrame(rows, ddl)
 
-    def rows(self, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
-        """Every row of a small table."""
+    def table(self, table: str, sql: str = "select * from t") -> pa.Table | None:
+        """The answer of a query over one table, called `t` in it, without a session; None where it does not exist."""
         found = self.log(table)
-        return [] if found is None else found.to_pyarrow_table(columns=columns).to_pylist()
+        if found is None:
+            return None
+        # Not by the table's pyarrow data set: its readers may abort the process at exit.
+        return pa.table(QueryBuilder().register("t", found).execute(sql).read_all())
+
+    def rows(self, table: str, sql: str = "select * from t") -> list[dict[str, Any]]:
+        """The same, as rows: of a ledger, or of a query with few."""
+        found = self.table(table, sql)
+        return [] if found is None else found.to_pylist()
 
     def count(self, table: str) -> int:
         """Number of rows, from the statistics in the log."""
@@ -146,7 +203,7 @@ class Lake:
         indexed = dict.fromkeys((*declared.key, *declared.cluster_by, *filter(None, [declared.slice])))
         DeltaTable.create(
             self.path(table),
-            _delta_schema(declared),
+            delta_schema(declared),
             partition_by=list(declared.partition_by),
             name=declared.name,
             description=declared.description,
@@ -156,60 +213,159 @@ class Lake:
             storage_options=self._options,
         )
 
-    def append(self, table: str, frame: DataFrame, batch: int, touched: dict[str, Slices] | None = None) -> None:
-        """Add rows for a batch, once: a repeat with the same batch changes nothing."""
-        self.create(table)
-        self._save(table, frame, "append", batch, touched)
+    def checkpoint(self, frame: DataFrame, *measures: Column) -> tuple[DataFrame, dict[str, Any]]:
+        """The frame computed once, and aggregates of it; it reads no table any more.
 
-    def replace_slices(self, table: str, frame: DataFrame, slices: Slices, batch: int) -> None:
+        (A cached frame that reads a table which is then written can give rows of both versions.)
+        """
+        observation = Observation()
+        computed = frame.observe(observation, F.count("*").alias(_ROWS), *measures).localCheckpoint()
+        return computed, dict(observation.get)
+
+    def fits_page(self, rows: int) -> bool:
+        """Whether so few rows are better collected and written without Spark."""
+        return rows <= _PAGE
+
+    def stage(self, table: str, frame: DataFrame, measures: Sequence[Column] = ()) -> Staged:
+        """Compute once what is to be written, with the types of the contract, and aggregates of `frame`."""
+        observation = Observation()
+        observed = frame.observe(observation, F.count("*").alias(_ROWS), *measures)
+        # Storage says nothing about nullability of a computed column; the table's own schema refuses nulls.
+        typed = observed.select(*[F.col(c.name).cast(c.type).alias(c.name) for c in contract(table).columns])
+        computed = typed.localCheckpoint()
+        measured = dict(observation.get)
+        rows = measured.pop(_ROWS)
+        page = computed.toArrow().cast(arrow_schema(contract(table))) if self.fits_page(rows) else None
+        return Staged(computed, rows, measured, page)
+
+    def append(
+        self, table: str, rows: DataFrame | Staged, batch: int, touched: dict[str, Slices] | None = None
+    ) -> None:
+        """Add rows for a batch."""
+        self.create(table)
+        if isinstance(rows, Staged) and rows.page is not None:
+            self._save_page(table, rows.page, batch, touched, mode="append")
+        else:
+            self._save(table, rows, "append", batch, touched)
+
+    def append_batches(self, table: str, rows: pa.RecordBatchReader, batch: int) -> None:
+        """Add a stream of rows for a batch, with bounded memory and without a session."""
+        self.create(table)
+        schema = arrow_schema(contract(table))
+        typed = pa.RecordBatchReader.from_batches(schema, (part.cast(schema) for part in rows))
+        self._save_page(table, typed, batch, mode="append")
+
+    def overwrite(self, table: str, rows: DataFrame | Staged, batch: int, touched: dict[str, Slices]) -> None:
+        """Replace the whole table."""
+        self.create(table)
+        if isinstance(rows, Staged) and rows.page is not None:
+            self._save_page(table, rows.page, batch, touched, mode="overwrite")
+        else:
+            self._save(table, rows, "overwrite", batch, touched)
+
+    def mark(self, table: str, batch: int, touched: dict[str, Slices]) -> None:
+        """Say that the table reflects a batch that changes none of its rows."""
+        self.create(table)
+        self._save_page(table, _page(table, []), batch, touched, mode="append")
+
+    def delete(self, table: str, where: str) -> None:
+        """Remove the rows that match; a table that is not there has none."""
+        found = self.log(table)
+        if found is not None:
+            found.delete(where)
+
+    def update(self, table: str, where: str, values: dict[str, str]) -> int:
+        """Set columns to SQL expressions in the rows that match; how many did. A table that is not there has none."""
+        found = self.log(table)
+        return 0 if found is None else int(found.update(updates=values, predicate=where)["num_updated_rows"])
+
+    def replace_slices(self, table: str, staged: Staged, slices: Slices, batch: int) -> None:
         """Replace exactly the rows of the slices, in one commit."""
         self.create(table)
         column = contract(table).slice
         assert column is not None
         touched = {column: slices}
         if self.count(table) == 0:
-            self._save(table, frame, "append", batch, touched)
+            self.append(table, staged, batch, touched)
+        elif staged.page is not None:
+            where = None if slices.everything else slices.predicate(column, _quoted)
+            self._save_page(table, staged.page, batch, touched, mode="overwrite", predicate=where)
         elif slices.everything:
-            self._save(table, frame, "overwrite", batch, touched)
+            self._save(table, staged, "overwrite", batch, touched)
         else:
-            self._save(table, frame, "overwrite", batch, touched, replaceWhere=slices.predicate(column))
+            self._save(table, staged, "overwrite", batch, touched, replaceWhere=slices.predicate(column))
 
-    def upsert(self, table: str, frame: DataFrame, batch: int, touched: dict[str, Slices], where: str) -> None:
+    def upsert(self, table: str, staged: Staged, batch: int, touched: dict[str, Slices], where: str) -> None:
         """Insert rows and update those with the same key, in one commit; `where` bounds the old rows that may match."""
+        self.create(table)
+        if staged.rows == 0:
+            self.mark(table, batch, touched)
+            return
+        same_key = " and ".join(f"old.{name} = new.{name}" for name in contract(table).key)
+        match = f"{same_key} and ({where})"
+        if staged.page is not None:
+            found = self.log(table)
+            assert found is not None
+            merge = found.merge(
+                staged.page,
+                predicate=match,
+                source_alias="new",
+                target_alias="old",
+                commit_properties=_properties(batch, touched),
+            )
+            merge.when_matched_update_all().when_not_matched_insert_all().execute()
+            return
         from delta.tables import DeltaTable as SparkDeltaTable
 
-        self.create(table)
-        same_key = " and ".join(f"old.{name} = new.{name}" for name in contract(table).key)
         target = SparkDeltaTable.forPath(self.session(), self.path(table)).alias("old")
-        merge = (
-            target.merge(frame.alias("new"), f"{same_key} and ({where})")
-            .whenMatchedUpdateAll()
-            .whenNotMatchedInsertAll()
-        )
         with self._commit_marks(batch, touched):
-            merge.execute()
+            (target.merge(staged.frame.alias("new"), match).whenMatchedUpdateAll().whenNotMatchedInsertAll().execute())
 
     def append_rows(self, table: str, rows: list[dict[str, Any]], batch: int | None = None) -> None:
-        """Add a few rows."""
-        self._write_rows(table, rows, batch=batch, mode="append")
+        """Add a few rows to a ledger."""
+        self.create(table)
+        self._save_page(table, _page(table, rows), batch, mode="append")
 
     def replace_rows(self, table: str, rows: list[dict[str, Any]], where: str | None = None) -> None:
-        """Replace the table's rows, or those that match `where` (the predicate language of deltalake)."""
-        self._write_rows(table, rows, mode="overwrite", predicate=where)
+        """Replace a ledger's rows, or those that match `where`."""
+        self.create(table)
+        self._save_page(table, _page(table, rows), mode="overwrite", predicate=where)
 
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _save(
-        self, table: str, frame: DataFrame, mode: str, batch: int, touched: dict[str, Slices] | None, **options: str
+        self,
+        table: str,
+        rows: DataFrame | Staged,
+        mode: str,
+        batch: int,
+        touched: dict[str, Slices] | None,
+        **options: str,
     ) -> None:
+        frame = rows.frame if isinstance(rows, Staged) else rows
         declared = contract(table)
-        # Storage says nothing about nullability of a computed column; the table's own schema refuses nulls.
         writer = frame.select(*[F.col(c.name).cast(c.type).alias(c.name) for c in declared.columns]).write
         writer = writer.format(_FORMAT).mode(mode).option("txnAppId", _APP).option("txnVersion", str(batch))
         writer = writer.option("userMetadata", _note(batch, touched))
         for key, value in options.items():
             writer = writer.option(key, value)
         writer.save(self.path(table))
+
+    def _save_page(
+        self,
+        table: str,
+        page: pa.Table | pa.RecordBatchReader,
+        batch: int | None = None,
+        touched: dict[str, Slices] | None = None,
+        **mode: Any,
+    ) -> None:
+        write_deltalake(
+            self.path(table),
+            page,
+            storage_options=self._options,
+            commit_properties=_properties(batch, touched),
+            **mode,
+        )
 
     @contextmanager
     def _commit_marks(self, batch: int, touched: dict[str, Slices]) -> Iterator[None]:
@@ -228,19 +384,16 @@ class Lake:
             for key in marks:
                 conf.unset(key)
 
-    def _write_rows(self, table: str, rows: list[dict[str, Any]], batch: int | None = None, **mode: Any) -> None:
-        self.create(table)
-        schema = pa.schema(
-            [pa.field(c.name, _arrow_type(c.type), nullable=not c.required) for c in contract(table).columns]
-        )
-        marks = [Transaction(_APP, batch)] if batch is not None else None
-        write_deltalake(
-            self.path(table),
-            pa.Table.from_pylist(rows, schema=schema),
-            storage_options=self._options,
-            commit_properties=CommitProperties(app_transactions=marks),
-            **mode,
-        )
+
+def _newest_first(log: DeltaTable) -> Iterator[dict[str, Any]]:
+    """The commits, read as far back as is asked for: a log of years is not read to its end every time."""
+    told, limit = 0, 32
+    while True:
+        commits = log.history(limit)
+        yield from commits[told:]
+        if len(commits) < limit:
+            return
+        told, limit = len(commits), limit * 4
 
 
 def _note(batch: int, touched: dict[str, Slices] | None) -> str:
@@ -248,39 +401,21 @@ def _note(batch: int, touched: dict[str, Slices] | None) -> str:
     return json.dumps({"batch": batch, "touched": slices}, separators=(",", ":"))
 
 
-def _delta_schema(declared: Contract) -> Schema:
-    fields = []
-    for column in declared.columns:
-        comment = column.description + (f" [{column.unit}]" if column.unit else "")
-        fields.append(
-            DeltaField(
-                column.name, _delta_type(column.type), nullable=not column.required, metadata={"comment": comment}
-            )
-        )
-    return Schema(fields)
+def _properties(batch: int | None, touched: dict[str, Slices] | None) -> CommitProperties:
+    if batch is None:
+        return CommitProperties()
+    return CommitProperties(
+        app_transactions=[Transaction(_APP, batch)], custom_metadata={"userMetadata": _note(batch, touched)}
+    )
 
 
-def _delta_type(type_: str) -> Any:
-    if type_ == "map<string,string>":
-        return MapType(PrimitiveType("string"), PrimitiveType("string"), value_contains_null=True)
-    if type_ == "array<string>":
-        return ArrayType(PrimitiveType("string"), contains_null=True)
-    return PrimitiveType({"bigint": "long", "int": "integer"}.get(type_, type_))
+def _quoted(value: str) -> str:
+    """`value` as a string literal of standard SQL, where a backslash is a backslash."""
+    return "'" + value.replace("'", "''") + "'"
 
 
-_ARROW = {
-    "string": pa.string(),
-    "bigint": pa.int64(),
-    "int": pa.int32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
-
-
-def _arrow_type(type_: str) -> pa.DataType:
-    return _ARROW[type_]
+def _page(table: str, rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=arrow_schema(contract(table)))
 
 
 def now() -> datetime:

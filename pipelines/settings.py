@@ -41,10 +41,42 @@ class PrivacySettings(Model):
         return found
 
 
-class GateSettings(Model):
-    """Thresholds of the batch rules."""
+class BatchRule(Model):
+    """Limits of one number about a batch, inclusive; `error` holds a batch that breaks them, `warn` tells."""
 
-    max_dead_letter_share: float = Field(ge=0, le=1)
+    least: float | None = None
+    most: float | None = None
+    severity: Literal["error", "warn"] = "warn"
+
+
+class LandingSettings(Model):
+    """What is taken from a landing place as it is, and what is set aside."""
+
+    max_record_bytes: int = Field(gt=0, le=1 << 30)
+    max_expanded_bytes: int = Field(gt=0)
+    max_expansion_ratio: int = Field(gt=0)
+    small_batch_bytes: int = Field(ge=0)
+    max_offsets_per_batch: int = Field(gt=0)
+    on_offset_gap: Literal["stop", "report"]
+    kafka: dict[str, str] = Field(default_factory=dict)
+    """Options of librdkafka; a value `$NAME` stands for the environment variable NAME."""
+
+    def kafka_options(self) -> dict[str, str]:
+        """The options with their values; raises ConfigurationError where a variable is not set."""
+        values = {key: os.environ.get(text[1:]) if text.startswith("$") else text for key, text in self.kafka.items()}
+        missing = [self.kafka[key][1:] for key, value in values.items() if value is None]
+        if missing:
+            raise ConfigurationError(f"conf/settings: landing.kafka: set the environment variable {missing[0]}")
+        return {key: value for key, value in values.items() if value is not None}
+
+
+class GateSettings(Model):
+    """The batch rules, each for one source's batch; a limit of null is not judged."""
+
+    dead_letter_share: BatchRule
+    volume_of_median: BatchRule
+    hours_behind: BatchRule
+    null_drift: BatchRule
 
 
 class AnomalySettings(Model):
@@ -82,6 +114,7 @@ class Settings(Model):
     log_format: Literal["human", "json"]
     spark: SparkSettings
     privacy: PrivacySettings
+    landing: LandingSettings
     gates: GateSettings
     anomalies: AnomalySettings
     tiers: TierSettings

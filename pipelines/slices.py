@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -46,8 +46,8 @@ class Slices:
             self.everything,
         )
 
-    def predicate(self, column: str) -> str:
-        """Spark SQL that holds for the rows of these slices.
+    def predicate(self, column: str, literal: Callable[[str], str] = sql_string) -> str:
+        """SQL that holds for the rows of these slices; `literal` quotes a string for the engine that reads it.
 
         Runs of dates become ranges, without `between`, which replaceWhere cannot read.
         """
@@ -61,8 +61,12 @@ class Slices:
                 else f"({column} >= date'{first}' and {column} <= date'{last}')"
                 for first, last in _ranges(self.dates[site_id])
             ]
-            parts.append(f"(site_id = {sql_string(site_id)} and ({' or '.join(ranges)}))")
+            parts.append(f"(site_id = {literal(site_id)} and ({' or '.join(ranges)}))")
         return " or ".join(parts) or "false"
+
+    def all_dates(self) -> list[date]:
+        """The dates of any site, in order."""
+        return sorted({day for days in self.dates.values() for day in days})
 
     def count(self) -> int:
         return sum(len(days) for days in self.dates.values())

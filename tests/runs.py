@@ -11,11 +11,12 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from pipelines import runner
 from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.lake import Lake
 from pipelines.progress import Progress
-from pipelines.runner import Run
+from pipelines.run import Run
 from pipelines.sources import CANONICAL_TYPES, Source
 
 Row = dict[str, Any]
@@ -41,7 +42,8 @@ def bring_up_to_date(
 ) -> Run:
     """One whole run; returned for its results."""
     run = new_run(spark, root, context)
-    run.bring_up_to_date(source, str(landing))
+    runner.bring_up_to_date(run, [(source, str(landing))])
+    assert not run.failures, run.failures
     return run
 
 
@@ -72,14 +74,10 @@ def land(landing: Path, name: str, lines: Sequence[str]) -> Path:
 
 def content(root: Path, table: str, leave_out: Iterable[str] = ()) -> list[Row]:
     """Every row of a table that exists, without operational columns, in the order of its key."""
-    log = Lake(str(root), {}, _no_session).log(table)
-    assert log is not None, f"{table} does not exist"
+    found = Lake(str(root), {}, no_session).rows(table)
     names = [name for name in contract(table).comparable_columns if name not in leave_out]
     maps = {column.name for column in contract(table).columns if column.type.startswith("map")}
-    rows = [
-        {name: dict(row[name]) if name in maps else row[name] for name in names}
-        for row in log.to_pyarrow_table().to_pylist()
-    ]
+    rows = [{name: dict(row[name]) if name in maps else row[name] for name in names} for row in found]
     return in_key_order(table, rows)
 
 
@@ -103,5 +101,6 @@ def _same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _no_session() -> SparkSession:
+def no_session() -> SparkSession:
+    """For a lake of which only ledgers and logs are asked."""
     raise AssertionError("a question to the log needs no session")

@@ -99,8 +99,8 @@ def test_lists_and_values_are_replaced_and_mappings_merged(tmp_path: Path) -> No
         ({"spark": "local"}, "spark: Input should be a valid dictionary or instance of SparkSettings, got 'local'"),
         ({"log_format": "xml"}, "log_format: Input should be 'human' or 'json', got 'xml'"),
         (
-            {"gates": {"max_dead_letter_share": 5}},
-            "gates.max_dead_letter_share: Input should be less than or equal to 1, got 5",
+            {"gates": {"dead_letter_share": {"severity": "fatal"}}},
+            "gates.dead_letter_share.severity: Input should be 'error' or 'warn', got 'fatal'",
         ),
         ({"anomalies": {"error_words": []}}, "anomalies.error_words: Tuple should have at least 1 item"),
         ({"tiers": {"casual": 6}}, "tiers: expected 30 >= power > core > regular > casual >= 1"),

@@ -14,12 +14,14 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from data.generate import Written, write_events
-from pipelines import cli
+from pipelines import cli, runner
 from pipelines.lake import Lake
+from pipelines.lock import alone
 from pipelines.plan import GOLD, SERVED
-from pipelines.runner import Run
+from pipelines.run import Run
 from pipelines.serving.published import connect
 from pipelines.sources import load_source
+from tests.runs import no_session
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +32,7 @@ def run_job(lake: Path, *arguments: str, source: str = "web", landing: Path) -> 
     told: list[str] = []
 
     def work(run: Run) -> None:
-        run.bring_up_to_date(load_source(source), str(landing))
+        runner.bring_up_to_date(run, [(load_source(source), str(landing))])
 
     code = cli.main("test", parsed, work, out=told.append)
     return code, json.loads(told[-1])
@@ -63,6 +65,7 @@ def test_every_record_is_accounted_for_as_the_generator_counted_them(sample: tup
     }
 
 
+@pytest.mark.fault(of="arrival", injected="a run with nothing new", holds="no table gets a new version")
 def test_a_second_run_changes_no_table_and_says_so(sample: tuple[Path, Written, Any]) -> None:
     root, _, _ = sample
     before = versions(root / "lake")
@@ -97,8 +100,7 @@ def test_published_tables_answer_in_sql_without_spark(sample: tuple[Path, Writte
 def test_a_reader_of_the_published_set_does_not_see_later_versions(sample: tuple[Path, Written, Any]) -> None:
     root, _, _ = sample
     published = {
-        row["table_name"]: row["version"]
-        for row in DeltaTable(str(root / "lake/ops/published")).to_pyarrow_table().to_pylist()
+        row["table_name"]: row["version"] for row in Lake(str(root / "lake"), {}, no_session).rows("ops.published")
     }
     assert published == {table: versions(root / "lake")[table] for table in SERVED}
 
@@ -116,23 +118,28 @@ def test_each_run_leaves_its_row_its_verdicts_and_its_log(sample: tuple[Path, Wr
     assert {json.loads(line)["run_id"] for line in lines} == {told["run_id"]}
 
 
-def test_a_batch_without_one_usable_record_is_refused_and_nothing_downstream_sees_it(
+@pytest.mark.fault(
+    of="gates",
+    injected="a batch without one usable record",
+    holds="it is refused, stays pending in bronze, and nothing downstream sees it",
+)
+def test_a_batch_without_one_usable_record_is_held_and_nothing_downstream_sees_it(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     landing = tmp_path / "landing"
     landing.mkdir()
-    (landing / "bad.jsonl").write_text("not json\n[]\n", encoding="utf-8")
+    (landing / "bad.jsonl").write_text("not json\n[]\n" * 6, encoding="utf-8")
     code, told = run_job(tmp_path / "lake", landing=landing)
     assert code == 1
     assert told["status"] == "refused"
-    assert "silver.events: rows_judged: 0, allowed at least 1 (2 rows judged)" in told["error"]
-    assert told["books"]["pending"] == 2
+    assert "batch 1 of web: silver.events: web_usable_records: 0, allowed at least 1 (12 rows judged)" in told["error"]
+    assert told["books"]["pending"] == 12
     assert told["rows"]["silver.events"] == 0
 
 
 def test_a_lake_in_use_is_named_and_left_alone(tmp_path: Path, spark: SparkSession) -> None:
-    holder = "import sys; from pipelines.lake import Lake\n"
-    holder += "with Lake(sys.argv[1], {}, None).alone('nightly run'): print('held', flush=True); sys.stdin.read()"
+    holder = "import sys; from pipelines.lock import alone\n"
+    holder += "with alone(sys.argv[1], 'nightly run'): print('held', flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(tmp_path)], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -143,7 +150,7 @@ def test_a_lake_in_use_is_named_and_left_alone(tmp_path: Path, spark: SparkSessi
     assert "in use by nightly run, process" in told["error"]
     process.kill()  # the lock dies with its holder
     process.wait()
-    with Lake(str(tmp_path), {}, lambda: spark).alone("next"):
+    with alone(str(tmp_path), "next"):
         pass
 
 
@@ -154,6 +161,9 @@ def test_a_lake_in_use_is_named_and_left_alone(tmp_path: Path, spark: SparkSessi
         (["--source", "web", "--input", "/nonexistent"], "error: --input: there is nothing at /nonexistent"),
         (["--source", "web", "--input", "data", "--env", "mars"], "error: --env: expected one of local, prod, staging"),
     ],
+)
+@pytest.mark.fault(
+    of="configuration", injected="a wrong source, place or environment", holds="one line, exit code 2, no stack trace"
 )
 def test_a_wrong_call_is_one_line_and_exit_code_two(arguments: list[str], words: str, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 _BLOCK = ("origin", "_block")
+_GATHERED_BYTES = 1 << 20
+
+SCHEMA = pa.schema(
+    {
+        "source": pa.string(),
+        "raw": pa.string(),
+        "origin": pa.string(),
+        "position": pa.int64(),
+        "ingested_at": pa.timestamp("us", tz="UTC"),
+        "batch_id": pa.int64(),
+        "defect": pa.string(),
+    }
+)
+"""The contract's columns for Arrow."""
+
+
+def record_batch(
+    raw: pa.Array, defect: pa.Array, first: int, *, source: str, origin: str, ingested_at: datetime, batch_id: int
+) -> pa.RecordBatch:
+    """Consecutive lines of a file as rows; `first` is the number of the first."""
+    given = {"source": source, "origin": origin, "ingested_at": ingested_at, "batch_id": batch_id}
+    columns = {name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), len(raw)) for name, value in given.items()}
+    columns |= {"raw": raw, "defect": defect, "position": pa.array(np.arange(first, first + len(raw)), pa.int64())}
+    return pa.record_batch([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def gathered(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in fewer batches, where those of small files are tiny."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += part.nbytes
+        if size >= _GATHERED_BYTES:
+            yield pa.concat_batches(held)
+            held, size = [], 0
+    if held:
+        yield pa.concat_batches(held)
 
 
 def read_lines(session: SparkSession, paths: list[str]) -> DataFrame:
     """Every line of the files as text, blank ones included: (raw, origin, _block, _order).
 
-    Read as text and parsed once, later: a JSON reader drops blank lines and `[]`, and splits arrays.
+    Read as text and parsed once, later: a JSON reader drops blank lines and `[]`, and splits arrays. For files that
+    `Inspection.suits_spark` says suit: lines of any size, and bytes that are no UTF-8, go through `lines.lines_of`.
     """
     literal = [re.sub(r"([\\*?\[\]{}])", r"\\\1", path) for path in paths]  # a name is not a pattern
     return (
@@ -51,6 +93,7 @@ def build(lines: DataFrame, counted: DataFrame, *, source: str, batch_id: int, i
         (F.col("_order") + F.col("_shift")).alias("position"),
         F.lit(ingested_at).alias("ingested_at"),
         F.lit(batch_id).cast("bigint").alias("batch_id"),
+        F.lit(None).cast("string").alias("defect"),
     )
 
 

@@ -2,22 +2,122 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
+import duckdb
+
 from pipelines.lake import Lake
 
-ACCOUNTED_FOR = ("accepted", "duplicates", "dead", "pending")
+
+@dataclass(frozen=True)
+class Terms:
+    """received = accepted + duplicates + dead + pending, in records."""
+
+    received: int
+    accepted: int
+    duplicates: int
+    dead: int
+    pending: int
+
+    @property
+    def missing(self) -> int:
+        """Records that are nowhere (or, below zero, in two places)."""
+        return self.received - self.accepted - self.duplicates - self.dead - self.pending
 
 
-def books_of(lake: Lake) -> dict[str, int]:
-    """The terms of received = accepted + duplicates + dead + pending, in records, from the state of the tables."""
-    done, taken = lake.batch("silver.events"), lake.batch("bronze.events")
-    waiting = [
-        row["records"] for row in lake.rows("bronze.files", ["records", "batch_id"]) if done < row["batch_id"] <= taken
-    ]
-    dead = [row for row in lake.rows("ops.dead_letters", ["replayed_at"]) if row["replayed_at"] is None]
-    return {
-        "received": lake.count("bronze.events"),
-        "accepted": lake.count("silver.events"),
-        "duplicates": lake.count("ops.duplicates"),
-        "dead": len(dead),
-        "pending": sum(waiting),
-    }
+@dataclass(frozen=True)
+class Books:
+    """The terms of each source, and of all."""
+
+    sources: dict[str, Terms]
+
+    @property
+    def total(self) -> Terms:
+        terms = self.sources.values()
+        return Terms(
+            received=sum(term.received for term in terms),
+            accepted=sum(term.accepted for term in terms),
+            duplicates=sum(term.duplicates for term in terms),
+            dead=sum(term.dead for term in terms),
+            pending=sum(term.pending for term in terms),
+        )
+
+    @staticmethod
+    def of(lake: Lake) -> Books:
+        """Read from the state of the tables, as of the batch that silver.events reflects.
+
+        What a run decided before it died, and silver.events does not reflect, does not count yet.
+        """
+        done = lake.batch("silver.events")
+        open_since = f"{{}} <= {done} and ({{}} is null or {{}} > {done})"
+        received: Counter[str] = Counter()
+        pending: Counter[str] = Counter()
+        for (source, batch), records in lake.records_by_batch("bronze.events").items():
+            received[source] += records
+            if batch > done:
+                pending[source] += records
+        held = open_since.format("decided_in", "released_in", "released_in")
+        pending += _counted(lake, "ops.held_batches", f"sum(records) as n from t where {held}")
+        letters = open_since.format("judged_in", "replayed_in", "replayed_in")
+        accepted = _counted(lake, "silver.events", "count(*) as n from t", source="first_source")
+        dead = _counted(lake, "ops.dead_letters", f"count(*) as n from t where {letters}")
+        repeats = open_since.format("judged_in", "replaced_in", "replaced_in")
+        duplicates = _counted(lake, "ops.duplicates", f"count(*) as n from t where {repeats}")
+        names = received.keys() | accepted.keys() | dead.keys() | duplicates.keys() | pending.keys()
+        return Books(
+            {
+                name: Terms(received[name], accepted[name], duplicates[name], dead[name], pending[name])
+                for name in sorted(names)
+            }
+        )
+
+
+def _counted(lake: Lake, table: str, select: str, source: str = "source") -> Counter[str]:
+    return Counter({row["s"]: int(row["n"]) for row in lake.rows(table, f"select {source} as s, {select} group by 1")})
+
+
+# What two tables must agree on, by site and date: table, its date, its number.
+_AGREEMENTS = {
+    "countable_events": (
+        ("silver.events", "event_date", "count(*) filter (where is_countable)"),
+        ("silver.user_days", "date", "sum(events)"),
+    ),
+    "countable_sessions": (
+        ("silver.sessions", "session_date", "count(*) filter (where is_countable)"),
+        ("gold.journey_stats_daily", "date", "sum(total_journeys)"),
+    ),
+    "page_views": (
+        (
+            "silver.events",
+            "event_date",
+            "count(*) filter (where is_countable and event_type = 'page_view' and page_view_number is not null)",
+        ),
+        ("gold.page_metrics_daily", "date", "sum(views)"),
+    ),
+}
+
+
+def layer_differences(lake: Lake, since: int) -> dict[str, int]:
+    """By agreement, the (site, date) slices touched after batch `since` in which the two layers differ."""
+    found = {}
+    for name, sides in _AGREEMENTS.items():
+        con = duckdb.connect()
+        touched = lake.touched_since(sides[0][0], since, sides[0][1])
+        for side, (table, day, number) in zip(("l", "r"), sides, strict=True):
+            where = touched.predicate(day, _quoted)
+            sql = f"select site_id, {day} as day, {number} as n from t where {where} group by 1, 2"
+            answer = lake.table(table, sql)
+            if answer is None:
+                return {}
+            con.register(side, answer)
+        row = con.execute(
+            "select count(*) from l full join r using (site_id, day) where coalesce(l.n, 0) <> coalesce(r.n, 0)"
+        ).fetchone()
+        assert row is not None
+        found[f"slices_differing_in_{name}"] = int(row[0])
+    return found
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from pipelines.lake import now
-from pipelines.ops.books import books_of
+from pipelines.ops.books import Books
 from pipelines.plan import SERVED
-from pipelines.runner import Run
+from pipelines.run import Run
 from pipelines.settings import Settings
 
 _TRACKED = ("bronze.events", *SERVED, "ops.published")
@@ -33,6 +34,7 @@ def record(
     if run.results:
         run.lake.append_rows("ops.quality_results", [result.row(run.run_id, at) for result in run.results])
     after = versions(run)
+    books = Books.of(run.lake)
     changed = {table: [before[table], after[table]] for table in _TRACKED if before[table] != after[table]}
     run.lake.append_rows(
         "ops.runs",
@@ -45,7 +47,8 @@ def record(
                 "status": status,
                 "started_at": run.context.started_at,
                 "seconds": round(seconds, 3),
-                **books_of(run.lake),
+                **asdict(books.total),
+                "sources": json.dumps({name: asdict(terms) for name, terms in books.sources.items()}),
                 "new_records": run.new_records,
                 "versions": json.dumps(changed),
                 "steps": json.dumps({name: round(took, 3) for name, took in run.progress.seconds.items()}),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import duckdb
 
-from pipelines.ops.books import books_of
+from pipelines.ops.books import Books
 from pipelines.plan import SERVED
-from pipelines.runner import Run
+from pipelines.run import Run
+from pipelines.steps import holds
 
 _LAYERS = ("bronze.events", *SERVED, "ops.dead_letters", "ops.duplicates")
 
@@ -19,11 +20,13 @@ def collect(
 ) -> dict[str, Any]:
     """The run's summary as plain values; numbers of sites are those of the last date that each has."""
     lake = run.lake
-    dead = Counter(
-        (row["source"], row["reason"])
-        for row in lake.rows("ops.dead_letters", ["source", "reason", "replayed_at"])
-        if row["replayed_at"] is None
+    done = lake.batch("silver.events")
+    dead = lake.rows(
+        "ops.dead_letters",
+        "select source, reason, count(*) as records from t"
+        f" where judged_in <= {done} and (replayed_in is null or replayed_in > {done}) group by 1, 2 order by 1, 2",
     )
+    books = Books.of(lake)
     return {
         "run_id": run.run_id,
         "job": job,
@@ -35,10 +38,15 @@ def collect(
         "steps": {name: round(took, 3) for name, took in run.progress.seconds.items()},
         "new_records": run.new_records,
         "changed_tables": changed,
-        "books": books_of(lake),
+        "books": asdict(books.total),
+        "sources": {name: asdict(terms) for name, terms in books.sources.items()},
         "rows": {table: lake.count(table) for table in _LAYERS},
         "sites": _sites(run),
-        "dead_letters": [{"source": s, "reason": r, "records": n} for (s, r), n in sorted(dead.items())],
+        "dead_letters": dead,
+        "held_batches": [
+            {name: row[name] for name in ("batch_id", "source", "records", "check_name", "detail")}
+            for row in holds.waiting(lake)
+        ],
         "skipped_files": run.skipped_files,
         "new_fields": run.new_fields,
         "gates": {
@@ -52,12 +60,12 @@ def collect(
 
 def _sites(run: Run) -> list[dict[str, Any]]:
     """Per site: the last date with activity, its active users, and the sessions and conversion of the last 7 dates."""
-    users, journeys = (run.lake.log(f"gold.{name}") for name in ("active_users_daily", "journey_stats_daily"))
+    users, journeys = (run.lake.table(f"gold.{name}") for name in ("active_users_daily", "journey_stats_daily"))
     if users is None or journeys is None:
         return []
     con = duckdb.connect()
-    con.register("users", users.to_pyarrow_table())
-    con.register("journeys", journeys.to_pyarrow_table())
+    con.register("users", users)
+    con.register("journeys", journeys)
     rows = con.execute(
         """
         with last as (select site_id, max(date) as date from users where dau > 0 group by site_id)
@@ -90,6 +98,9 @@ def sentences(summary: dict[str, Any]) -> str:
     say("          " + " + ".join(f"{books[key]:,} {words}" for key, words in parts))
     for letter in summary["dead_letters"]:
         say(f"          dead letters: {letter['records']:>7,} {letter['reason']} ({letter['source']})")
+    for held in summary["held_batches"]:
+        batch = f"batch {held['batch_id']} of {held['source']}"
+        say(f"          pending: {batch}, {held['records']:,} records: {held['detail']}")
     if summary["skipped_files"]:
         say(f"          passed over: {', '.join(summary['skipped_files'][:3])}")
     for table, names in summary["new_fields"].items():

@@ -20,7 +20,10 @@ from pipelines.sources import CANONICAL_TYPES, KeyedHash, Source
 EVENT_TYPES = next(column.accepted for column in contract("silver.events").columns if column.name == "event_type")
 
 # What rides along from bronze, apart from the record's own fields so that no field name can clash with it.
-META = ("source", "raw", "origin", "position", "ingested_at", "batch_id")
+META = ("source", "raw", "origin", "position", "ingested_at", "batch_id", "defect")
+
+# What bronze says of a line that it could not keep as it was, and a dead letter's detail repeats.
+DEFECT = "^(not_utf8|too_large)"
 
 _SEPARATOR = "\x1f"
 _INSTANTS = ("event_time", "received_at")
@@ -263,7 +266,16 @@ def _judged(rows: DataFrame, source: Source, context: RunContext) -> DataFrame:
     in_future = F.unix_micros(event_time) - F.unix_micros(reference) > tolerance * 1_000_000
     earliest = F.lit(context.settings.earliest_time)
     too_long = F.length("site_id") > 200
+    defect = F.col("_meta.defect")
+    raw = F.col("_meta.raw")
+    # Databases and C programs end a text at a NUL. JSON spells it as an escape, behind an even number of backslashes.
+    holds_nul = F.contains(raw, F.lit("\x00")) | (
+        F.contains(raw, F.lit("\\u0000")) & raw.rlike(r"(?<!\\)(?:\\\\)*\\u0000")
+    )
     rules: list[tuple[Column, str, Column]] = [
+        (defect.startswith("too_large"), "record_too_large", defect),
+        (defect.isNotNull(), "malformed", defect),
+        (holds_nul, "malformed", F.lit("holds a NUL character")),
         (
             F.col("_malformed"),
             "malformed",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pipelines.context import RunContext
 from pipelines.contracts import contract
-from pipelines.silver import canonical, sessionize
+from pipelines.silver import sessionize
 from pipelines.slices import Slices
-from pipelines.sources import Source
 
 CONTRACT = contract("silver.events")
 KEY = list(CONTRACT.key)
@@ -36,29 +36,25 @@ _OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_CO
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
 
 
-def candidates(bronze_events: DataFrame, sources: dict[str, Source], *, context: RunContext) -> DataFrame:
-    """New records as canonical events with their verdict, and their place among the copies of the same event.
+def candidates(judged: Sequence[DataFrame]) -> DataFrame:
+    """Records with their verdict (silver/canonical.py), a frame a source, and their place among the copies of an event.
 
-    Grain: one row per record. `reason`: null for an accepted record. `arrival`: 1 for the copy that arrived first, by
-    which repeats are booked whatever the batches were. `rank`: 1 for the winner, the least (event_time, sequence,
-    hash of raw). `raw` is kept for refused records only.
+    Grain: one row per record. `arrival`: 1 for the copy that arrived first, by which repeats are booked whatever the
+    batches were; `first_source` is its source. `rank`: 1 for the winner, the least (event_time, sequence, hash of raw).
+    `raw` is kept for refused records only.
     """
-    judged = reduce(
-        DataFrame.unionByName,
-        [
-            canonical.build(bronze_events.where(F.col("source") == name), source, context=context)
-            for name, source in sorted(sources.items())
-        ],
-    )
-    slim = judged.withColumn("raw", F.when(F.col("reason").isNotNull(), F.col("raw")))
+    records = reduce(DataFrame.unionByName, judged)
+    slim = records.withColumn("raw", F.when(F.col("reason").isNotNull(), F.col("raw")))
     # A refused record is alone with itself, so that no crowd of them meets in one task.
-    alone = F.concat_ws(":", "origin", "position")
+    alone = F.concat_ws(":", "batch_id", "origin", "position")
     slim = slim.withColumn("_event", F.when(F.col("reason").isNull(), F.col("event_id")).otherwise(alone))
     copies = Window.partitionBy("site_id", "_event", "event_utc_date")
     arrived = [F.col("batch_id"), F.col("origin"), F.col("position")]
+    by_arrival = copies.orderBy(*arrived)
     return slim.withColumns(
         {
-            "arrival": F.row_number().over(copies.orderBy(*arrived)),
+            "arrival": F.row_number().over(by_arrival),
+            "first_source": F.first("source").over(by_arrival.rowsBetween(Window.unboundedPreceding, 0)),
             "rank": F.row_number().over(
                 copies.orderBy("event_time", F.col("sequence").asc_nulls_first(), "record_hash", *arrived)
             ),
@@ -79,7 +75,7 @@ def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
     """
     old = stored.select(
         *KEY,
-        F.struct(*_order_struct(), "session_id", *SLICE_COLUMNS).alias("_old"),
+        F.struct(*_order_struct(), "session_id", "first_source", *SLICE_COLUMNS).alias("_old"),
     )
     mine = F.struct(*_order_struct())
     theirs = F.struct("_old.event_time", "_old.sequence", "_old.record_hash")
@@ -87,6 +83,7 @@ def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
         accepted.join(old, on=KEY, how="left")
         .withColumn("is_repeat", (F.col("arrival") > 1) | F.col("_old").isNotNull())
         .withColumn("is_winner", (F.col("rank") == 1) & (F.col("_old").isNull() | (mine < theirs)))
+        .withColumn("first_source", F.coalesce("_old.first_source", "first_source"))
     )
 
 
@@ -94,8 +91,8 @@ def touched_sessions(inserts: DataFrame, near: DataFrame, *, context: RunContext
     """Stored sessions that the inserts can extend, split or merge: (site_id, session_id, session_date).
 
     Under inactivity those of the visitor within one gap of an inserted event, under `client` those of its id, and the
-    session of a stored event that is replaced. `near`: stored events from one gap before to one gap after the inserts;
-    of sites with client sessions all of them, since such a session has no end.
+    session of a stored event that is replaced. `near`: stored events from one gap before to one gap after the inserts,
+    and on the days on which the stored sessions start that the inserts' clients name, which no gap ends.
     """
     marked = near.withColumn("_by_client", sessionize.uses_client_session(context))
     spans = marked.groupBy("site_id", "session_id", "session_date", "_by_client", "visitor_id").agg(
@@ -156,25 +153,31 @@ def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> 
     return sessionized.where(differs).select(*CONTRACT.column_names, "_old")
 
 
-def touched_slices(changed: DataFrame) -> DataFrame:
-    """Distinct (column, site_id, date) that the changed rows stand in now or stood in before."""
-    pairs = [
-        F.struct(F.lit(name).alias("column"), F.col("site_id"), place.alias("date"))
+def places() -> list[Column]:
+    """Aggregates of `changes`: by each slice column, the distinct (site_id, date) that rows stand in or stood in."""
+    return [
+        F.collect_set(F.when(place.isNotNull(), F.struct("site_id", place.alias("date")))).alias(f"{when}_{name}")
         for name in SLICE_COLUMNS
-        for place in (F.col(name), F.col(f"_old.{name}"))
+        for when, place in (("now", F.col(name)), ("before", F.col(f"_old.{name}")))
     ]
-    return changed.select(F.explode(F.array(*pairs)).alias("_p")).select("_p.*").where("date is not null").distinct()
 
 
-def near(days: list[date], stored: DataFrame, *, whole_sites: list[str], context: RunContext) -> DataFrame:
-    """Stored events on the given local dates and as many days around them as a session's gap can reach.
+def touched(measured: dict[str, list[Row]]) -> dict[str, Slices]:
+    """What `places` found, as slices by column."""
+    return {
+        name: Slices.of(
+            (row["site_id"], row["date"]) for when in ("now", "before") for row in measured[f"{when}_{name}"]
+        )
+        for name in SLICE_COLUMNS
+    }
 
-    Of `whole_sites` all events: those whose sessions the client names, which have no end.
-    """
+
+def near(days: Sequence[date], stored: DataFrame, *, context: RunContext) -> DataFrame:
+    """Stored events on the given local dates and as many days around them as a session's gap can reach."""
     gaps = [site.session.gap_seconds for site in (context.sites.defaults, *context.sites.sites.values())]
     reach = 1 + max(gaps) // 86_400
-    around = Slices({"": frozenset(days)}).widened(back=reach, forward=reach).dates[""]
-    return stored.where(F.col("event_date").isin(sorted(around)) | F.col("site_id").isin(whole_sites))
+    around = Slices({"": frozenset(days)}).widened(back=reach, forward=reach)
+    return stored.where(F.col("event_date").isin(around.all_dates()))
 
 
 def _order_struct() -> list[Column]:

@@ -1,26 +1,19 @@
-"""Landing files: what is new, what is known, what is passed over."""
+"""Landing places: what is listed, under which names, what is passed over."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pyarrow import fs
 
-from pipelines.bronze.files import LandingFile, Listing, list_new
-from pipelines.errors import ConfigurationError
-
-
-def taken(*files: LandingFile, batch: int = 1) -> list[dict[str, Any]]:
-    """The rows of bronze.files after these files were taken."""
-    return [{**vars(file), "batch_id": batch} for file in files]
+from pipelines.bronze.files import Landing, LandingFile, spark_path
+from pipelines.errors import ConfigurationError, InfrastructureError
 
 
-def names(listing: Listing) -> list[str]:
-    return [Path(file.path).name for file in listing.new]
+def names(landing: Landing) -> list[str]:
+    return [Path(file.path).name for file in landing.list().files]
 
 
 @pytest.fixture
@@ -32,114 +25,123 @@ def landing(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_file_of_a_folder_is_new_at_first(landing: Path) -> None:
-    listing = list_new(str(landing), [])
+def test_every_file_of_a_folder_is_listed_with_its_size_and_time(landing: Path) -> None:
+    listing = Landing.at(str(landing)).list()
 
     path = landing / "a.jsonl"
-    assert listing.new[0] == LandingFile(
-        path=str(path),
-        size_bytes=4,
-        modified_ns=path.stat().st_mtime_ns,
-        sha256=hashlib.sha256(b"one\n").hexdigest(),
-    )
-    assert (names(listing), listing.known, listing.skipped) == (["a.jsonl", "b.jsonl"], 0, [])
+    assert listing.files[0] == LandingFile(str(path), 4, path.stat().st_mtime_ns)
+    assert [file.path for file in listing.files] == [str(path), str(landing / "day" / "b.jsonl")]
+    assert listing.skipped == []
+
+
+@pytest.mark.parametrize("form", [str, lambda path: f"{path}/", lambda path: path.as_uri()])
+def test_a_location_may_be_a_path_or_a_uri(landing: Path, form: Callable[[Path], str]) -> None:
+    (landing / "a b%20c").mkdir()
+    (landing / "a b%20c" / "d.jsonl").write_bytes(b"x\n")
+    place = Landing.at(form(landing / "a b%20c"))
+    (file,) = place.list().files
+    assert file.path == str(landing / "a b%20c" / "d.jsonl")
+    with place.open(file) as tap:
+        assert tap.read(10) == b"x\n"
 
 
 def test_one_file_may_be_named(landing: Path) -> None:
-    assert names(list_new(str(landing / "day" / "b.jsonl"), [])) == ["b.jsonl"]
+    place = Landing.at(str(landing / "day" / "b.jsonl"))
+    (file,) = place.list().files
+    assert file.path == str(landing / "day" / "b.jsonl")
+    with place.open(file) as tap:
+        assert tap.read(10) == b"two\n"
 
 
 def test_a_location_may_be_relative(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(landing)
-    assert [file.path for file in list_new("day", []).new] == [str(landing / "day" / "b.jsonl")]
+    assert [file.path for file in Landing.at("day").list().files] == [str(landing / "day" / "b.jsonl")]
 
 
-def test_a_gz_file_is_known_by_its_bytes_as_stored(tmp_path: Path) -> None:
-    packed = gzip.compress(b"one\n")
-    (tmp_path / "a.jsonl.gz").write_bytes(packed)
-    assert list_new(str(tmp_path), []).new[0].sha256 == hashlib.sha256(packed).hexdigest()
+@pytest.mark.parametrize(
+    ("location", "root", "listed"),
+    [
+        ("s3://bucket/landing", "bucket/landing", "s3a://bucket/landing/day/b.jsonl"),
+        ("s3a://bucket/landing/", "bucket/landing", "s3a://bucket/landing/day/b.jsonl"),
+        ("s3://bucket/my%20files?region=eu-west-1", "bucket/my files", "s3a://bucket/my files/day/b.jsonl"),
+        ("gs://bucket", "bucket", "gs://bucket/day/b.jsonl"),
+        ("hdfs://name:8020/landing", "/landing", "hdfs://name:8020/landing/day/b.jsonl"),
+        (
+            "abfss://box@account.dfs.core.windows.net/landing",
+            "box/landing",
+            "abfss://box@account.dfs.core.windows.net/landing/day/b.jsonl",
+        ),
+    ],
+)
+def test_files_of_an_object_store_are_listed_under_the_names_by_which_spark_reads_them(
+    landing: Path, tmp_path_factory: pytest.TempPathFactory, location: str, root: str, listed: str
+) -> None:
+    store = tmp_path_factory.mktemp("store")
+    (store / root.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+    (store / root.lstrip("/")).symlink_to(landing)
+    place = Landing(fs.SubTreeFileSystem(str(store), fs.LocalFileSystem()), root, spark_path(location))
+
+    found = {Path(file.path).name: file for file in place.list().files}
+
+    assert found["b.jsonl"].path == listed
+    with place.open(found["b.jsonl"]) as tap:
+        assert tap.read(10) == b"two\n"
+    assert place.is_unchanged(found["b.jsonl"])
 
 
-def test_what_was_taken_is_known(landing: Path) -> None:
-    before = taken(*list_new(str(landing), []).new)
-    (landing / "c.jsonl").write_bytes(b"three\n")
-
-    listing = list_new(str(landing), before)
-
-    assert (names(listing), listing.known) == (["c.jsonl"], 2)
-
-
-def test_a_touched_file_with_the_same_bytes_is_known(landing: Path) -> None:
-    before = taken(*list_new(str(landing), []).new)
-    os.utime(landing / "a.jsonl", ns=(1, 1))
-    assert names(list_new(str(landing), before)) == []
-
-
-def test_a_file_that_grew_under_its_name_is_new(landing: Path) -> None:
-    before = taken(*list_new(str(landing), []).new)
-    (landing / "a.jsonl").write_bytes(b"one\nand more\n")
-
-    listing = list_new(str(landing), before)
-
-    assert (names(listing), listing.known) == (["a.jsonl"], 1)
-
-
-def test_a_file_with_other_bytes_is_new_though_name_and_size_are_the_same(landing: Path) -> None:
-    before = taken(*list_new(str(landing), []).new)
-    (landing / "a.jsonl").write_bytes(b"ONE\n")
-    os.utime(landing / "a.jsonl", ns=(1, 1))
-    assert names(list_new(str(landing), before)) == ["a.jsonl"]
-
-
-def test_a_file_that_is_put_back_as_it_was_is_known(landing: Path) -> None:
-    first = list_new(str(landing / "a.jsonl"), []).new
-    (landing / "a.jsonl").write_bytes(b"other\n")
-    second = list_new(str(landing / "a.jsonl"), taken(*first)).new
-    (landing / "a.jsonl").write_bytes(b"one\n")
-    assert names(list_new(str(landing / "a.jsonl"), taken(*first) + taken(*second, batch=2))) == []
-
-
-def test_the_same_bytes_under_another_name_are_new(landing: Path) -> None:
-    before = taken(*list_new(str(landing), []).new)
-    (landing / "copy.jsonl").write_bytes(b"one\n")
-    assert names(list_new(str(landing), before)) == ["copy.jsonl"]
-
-
-def test_names_that_spark_does_not_read_are_passed_over_and_reported(landing: Path) -> None:
+@pytest.mark.fault(
+    of="files", injected="names that begin with `_` or `.`", holds="they are passed over, and the run names them"
+)
+def test_hidden_and_unfinished_names_are_passed_over_and_reported(landing: Path) -> None:
     hidden = ["_SUCCESS", ".a.jsonl.swp", ".staging/c.jsonl", "_tmp/c.jsonl", "c.jsonl._COPYING_"]
     for name in hidden:
         (landing / name).parent.mkdir(exist_ok=True)
         (landing / name).write_bytes(b"x\n")
 
-    listing = list_new(str(landing), [])
+    place = Landing.at(str(landing))
 
-    assert names(listing) == ["a.jsonl", "b.jsonl"]
-    assert sorted(listing.skipped) == sorted(str(landing / name) for name in hidden)
+    assert names(place) == ["a.jsonl", "b.jsonl"]
+    assert sorted(place.list().skipped) == sorted(str(landing / name) for name in hidden)
 
 
 def test_a_hidden_file_is_passed_over_even_when_it_is_named_itself(landing: Path) -> None:
     (landing / "_part.jsonl").write_bytes(b"x\n")
-    listing = list_new(str(landing / "_part.jsonl"), [])
-    assert (listing.new, listing.skipped) == ([], [str(landing / "_part.jsonl")])
+    listing = Landing.at(str(landing / "_part.jsonl")).list()
+    assert (listing.files, listing.skipped) == ([], [str(landing / "_part.jsonl")])
 
 
 def test_hidden_folders_above_the_location_do_not_matter(landing: Path) -> None:
     (landing / "_landing").mkdir()
     (landing / "_landing" / "a.jsonl").write_bytes(b"x\n")
-    assert names(list_new(str(landing / "_landing"), [])) == ["a.jsonl"]
-
-
-def test_a_name_that_spark_cannot_read_is_refused(landing: Path) -> None:
-    (landing / "12:30.jsonl").write_bytes(b"x\n")
-    with pytest.raises(ConfigurationError, match=r"12:30\.jsonl: .* colon"):
-        list_new(str(landing), [])
+    assert names(Landing.at(str(landing / "_landing"))) == ["a.jsonl"]
 
 
 def test_an_empty_folder_offers_nothing(tmp_path: Path) -> None:
-    assert list_new(str(tmp_path), []) == Listing(new=[], known=0, skipped=[])
+    assert Landing.at(str(tmp_path)).list().files == []
+
+
+def test_a_file_that_changed_or_vanished_is_not_the_listed_one(landing: Path) -> None:
+    place = Landing.at(str(landing))
+    a, b = place.list().files
+    assert place.is_unchanged(a)
+    (landing / "a.jsonl").write_bytes(b"one\ntwo\n")
+    (landing / "day" / "b.jsonl").unlink()
+    assert not place.is_unchanged(a)
+    assert not place.is_unchanged(b)
 
 
 @pytest.mark.parametrize("location", ["missing", "nowhere://bucket/prefix"])
+@pytest.mark.fault(of="configuration", injected="a landing place that does not exist", holds="one line, exit code 2")
 def test_a_location_that_is_not_there_is_a_configuration_error(landing: Path, location: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^--input: .*{location}"):
-        list_new(location if "://" in location else str(landing / location), [])
+        Landing.at(location if "://" in location else str(landing / location)).list()
+
+
+def test_a_place_that_cannot_be_listed_is_an_infrastructure_error() -> None:
+    class Refusing:
+        def get_file_info(self, _: str) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    place = Landing(Refusing(), "bucket/x", "s3a://bucket/x")
+    with pytest.raises(InfrastructureError, match="s3a://bucket/x: cannot be listed: Permission denied"):
+        place.list()

@@ -45,6 +45,7 @@ def test_each_check_gets_its_own_verdict() -> None:
 
 
 @pytest.mark.parametrize("value", [None, float("nan")])
+@pytest.mark.fault(of="gates", injected="a check's number is missing", holds="it counts as broken")
 def test_a_number_that_is_missing_cannot_pass(value: Any) -> None:
     with pytest.raises(ValueError, match=r"gold\.x: not measured: lost"):
         judge(Measured("found", 0, most=0), Measured("lost", value, most=0))
@@ -55,6 +56,7 @@ def test_two_checks_of_one_name_are_refused() -> None:
         judge(Measured("twice", 0, most=0), Measured("twice", 1, most=0))
 
 
+@pytest.mark.fault(of="gates", injected="fewer verdicts than checks", holds="an error, not a pass")
 def test_fewer_verdicts_than_checks_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     suite = gate._suite
     monkeypatch.setattr(gate, "_suite", lambda table, measured: suite(table, measured[:1]))
@@ -101,6 +103,7 @@ def test_a_verdict_is_a_row_of_quality_results() -> None:
 # --- rules on rows --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(of="gates", injected="a rule that is null", holds="it counts as broken")
 def test_a_row_breaks_a_rule_that_is_false_or_null(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(1, True), (-1, True), (None, True), (-1, False)], "n int, ours boolean")
     rules = [check("positive", "n > 0"), check("known", "n is not null"), check("any", "true")]
@@ -138,6 +141,7 @@ def test_a_rule_that_was_not_measured_is_missed() -> None:
 
 
 @pytest.mark.parametrize(("rows", "expected", "passes"), [(0, True, False), (0, False, True), (1, True, True)])
+@pytest.mark.fault(of="gates", injected="no rows where there should be some", holds="refused")
 def test_no_rows_pass_only_where_none_are_expected(rows: int, expected: bool, passes: bool) -> None:
     rules = declared().row_checks()
     measured = gate.row_rules(rules, {rule.name: 0 for rule in rules}, rows, expected=expected)

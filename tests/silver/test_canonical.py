@@ -213,12 +213,22 @@ def judged(spark: SparkSession, context: MakeContext) -> Judge:
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
+@pytest.mark.fault(
+    of="records",
+    injected="arrays, two objects in a line, trailing text, truncated JSON",
+    holds="a dead letter `malformed`, never half a record",
+)
 def test_a_line_that_is_not_one_object_is_malformed(judged: Judge, kind: str) -> None:
     verdict = judged[MALFORMED[kind]]
     assert (verdict["reason"], verdict["detail"]) == ("malformed", "not one JSON object")
 
 
 @pytest.mark.parametrize(("raw", "reason", "detail"), REFUSED)
+@pytest.mark.fault(
+    of="records",
+    injected="a missing or unusable site, type, identity or time",
+    holds="a dead letter with the first reason that holds",
+)
 def test_a_record_is_refused_with_its_reason(judged: Judge, raw: str, reason: str, detail: str) -> None:
     assert (judged[raw]["reason"], judged[raw]["detail"]) == (reason, detail)
 
@@ -229,12 +239,20 @@ def test_a_record_at_the_edge_is_accepted(judged: Judge, raw: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "given", "expected"), OPTIONAL)
+@pytest.mark.fault(
+    of="drift",
+    injected="an optional field whose type changed",
+    holds="it is null, counted, and its raw value stays in `properties`; the record is accepted",
+)
 def test_an_optional_value_is_cast_or_kept_in_properties(judged: Judge, name: str, given: Any, expected: Any) -> None:
     event = judged[line(**{name: given})]
     kept = {name: str(given)} if expected is None else {}
     assert (event["reason"], event[name], event["uncast"] or {}, event["properties"]) == (None, expected, kept, kept)
 
 
+@pytest.mark.fault(
+    of="drift", injected="a field that the mapping does not know", holds="it stays in `properties` and is reported"
+)
 def test_new_fields_are_kept_in_properties_and_reported(judged: Judge) -> None:
     event = judged[UNKNOWN]
     assert event["properties"] == {"a": "1", "plan": "pro", "nested": '{"b":[1]}'}
@@ -248,11 +266,19 @@ def test_properties_of_the_record_stand_before_what_is_kept_beside_them(judged: 
     assert event["uncast"] == {"value": "cheap"}
 
 
+@pytest.mark.fault(
+    of="records", injected="a record that holds a name twice", holds="the last value stands, nobody's run stops"
+)
 def test_of_a_name_that_a_record_holds_twice_the_last_value_stands(judged: Judge) -> None:
     event = judged[TWICE]
     assert (event["reason"], event["user_id"], event["properties"]) == (None, "last", {"k": "2", "plan": "b"})
 
 
+@pytest.mark.fault(
+    of="drift",
+    injected="`properties` that is text instead of an object",
+    holds="it is kept whole; the record is accepted",
+)
 def test_properties_that_are_no_object_are_kept_whole(judged: Judge) -> None:
     assert judged[NO_MAP]["properties"] == {"properties": "free text"}
 
@@ -276,6 +302,9 @@ def test_a_campaign_field_stands_before_the_address(judged: Judge) -> None:
 
 
 @pytest.mark.parametrize(("changes", "type_", "name"), TYPES)
+@pytest.mark.fault(
+    of="drift", injected="an event type that nobody has heard of", holds="a custom event that keeps its name"
+)
 def test_an_unknown_type_is_a_custom_event_that_keeps_its_name(
     judged: Judge, changes: dict[str, Any], type_: str, name: str | None
 ) -> None:
@@ -299,12 +328,16 @@ def test_test_users_are_marked_by_the_record_or_by_the_sites_pattern(
 
 
 @pytest.mark.parametrize(("site", "time", "local", "in_utc"), DATES)
+@pytest.mark.fault(
+    of="time", injected="events around midnight, summer time and other zones", holds="the date on the site's own clock"
+)
 def test_the_date_is_the_sites_own(judged: Judge, site: str, time: str, local: str, in_utc: str) -> None:
     event = judged[line(site_id=site, event_time=time)]
     assert (event["event_date"], event["event_utc_date"]) == (day(local), day(in_utc))
 
 
 @pytest.mark.parametrize(("changes", "reason"), AGENTS)
+@pytest.mark.fault(of="identity", injected="records of bots", holds="flagged with a reason, never dropped")
 def test_a_bot_is_flagged_and_not_refused(judged: Judge, changes: dict[str, Any], reason: str | None) -> None:
     event = judged[line(**changes)]
     assert (event["reason"], event["is_bot"], event["bot_reason"]) == (None, reason is not None, reason)
@@ -318,6 +351,9 @@ def test_a_bot_is_flagged_and_not_refused(judged: Judge, changes: dict[str, Any]
         (f"  {line(event_id='spaces')} \t", "spaces"),
     ],
 )
+@pytest.mark.fault(
+    of="records", injected="a byte order mark, blanks or `\\r` around a record", holds="the same event as without them"
+)
 def test_what_stands_around_a_record_is_no_part_of_it(judged: Judge, raw: str, event_id: str) -> None:
     event = judged[raw]
     assert (event["reason"], event["event_id"]) == (None, event_id)
@@ -328,6 +364,11 @@ def test_the_sources_own_id_stands(judged: Judge) -> None:
     assert judged[FINE]["event_id"] == "e1"
 
 
+@pytest.mark.fault(
+    of="duplicates",
+    injected="the same event without an id, sent twice with its fields in another order",
+    holds="one event",
+)
 def test_without_an_id_the_same_content_is_the_same_event(judged: Judge) -> None:
     assert len({judged[raw]["event_id"] for raw in SAME}) == 1
 

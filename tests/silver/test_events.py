@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.silver import canonical, sessionize
 from pipelines.silver import events as silver_events
-from pipelines.silver import sessionize
 from tests.conftest import MakeContext
 from tests.rows import Row, events_frame, records_frame
 from tests.runs import CANONICAL, bring_up_to_date, content, land
@@ -25,11 +26,15 @@ def line(event_id: str, minute: float, **more: object) -> str:
     return json.dumps({**known, "event_id": event_id, "event_time": time.isoformat(), **more})
 
 
+@pytest.mark.fault(
+    of="duplicates",
+    injected="two records for one key in one batch",
+    holds="one winner, the same for every arrival; a MERGE never meets two rows of a key",
+)
 def test_the_least_time_wins_and_the_first_arrival_is_no_repeat(spark: SparkSession, context: MakeContext) -> None:
     lines = [line("a", 5), line("a", 3), line("a", 3, sequence=1), line("b", 0), "not json", "not json"]
-    rows = silver_events.candidates(
-        records_frame(spark, CANONICAL.source, lines), {CANONICAL.source: CANONICAL}, context=context()
-    )
+    records = records_frame(spark, CANONICAL.source, lines)
+    rows = silver_events.candidates([canonical.build(records, CANONICAL, context=context())])
     found = {(r["position"], r["reason"], r["arrival"] == 1, r["rank"] == 1) for r in rows.collect()}
     assert found == {
         (1, None, True, False),
@@ -57,6 +62,9 @@ def inserts(spark: SparkSession, context: MakeContext, events: list[Row], table:
     return silver_events.against_stored(ranked.drop(*silver_events.SESSION_COLUMNS), table).where("is_winner")
 
 
+@pytest.mark.fault(
+    of="arrival", injected="a late event between two sessions", holds="exactly the sessions within one gap are touched"
+)
 def test_a_late_event_touches_the_sessions_within_one_gap_of_it_and_no_other(
     spark: SparkSession, context: MakeContext
 ) -> None:
@@ -73,6 +81,11 @@ def test_a_late_event_touches_the_sessions_within_one_gap_of_it_and_no_other(
     assert {row["event_id"]: row["session_id"] for row in changed} == dict.fromkeys("anb", by_event["a"])
 
 
+@pytest.mark.fault(
+    of="duplicates",
+    injected="a copy that should have won arrives later",
+    holds="it replaces the stored event; a worse copy is only counted",
+)
 def test_a_better_copy_replaces_the_stored_event_and_a_worse_one_is_only_a_repeat(
     spark: SparkSession, context: MakeContext
 ) -> None:
@@ -87,6 +100,11 @@ def test_a_better_copy_replaces_the_stored_event_and_a_worse_one_is_only_a_repea
     }
 
 
+@pytest.mark.fault(
+    of="duplicates",
+    injected="a later winner moves the event to another time",
+    holds="the old place is emptied, both neighbourhoods are repaired",
+)
 def test_an_event_that_moves_to_an_earlier_time_leaves_nothing_behind(
     spark: SparkSession, context: MakeContext, tmp_path: Path
 ) -> None:

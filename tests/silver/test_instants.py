@@ -66,6 +66,11 @@ def test_a_time_without_offset_is_taken_in_the_mappings_zone(spark: SparkSession
     assert read(spark, texts, zone="Europe/Berlin") == dict(zip(texts, in_berlin, strict=True))
 
 
+@pytest.mark.fault(
+    of="time",
+    injected="epoch milliseconds and microseconds where seconds are expected",
+    holds="the instant that was meant, not the year 55840",
+)
 def test_a_number_is_an_epoch_in_the_unit_that_its_size_says(spark: SparkSession) -> None:
     expected = {
         "1767614400": NOON,
@@ -93,6 +98,9 @@ def test_a_number_is_an_epoch_in_the_unit_that_its_size_says(spark: SparkSession
     assert read(spark, list(expected), zone="Europe/Berlin") == expected  # an epoch has no zone
 
 
+@pytest.mark.fault(
+    of="time", injected="30 February, hour 25, `now`, NaN", holds="a dead letter `bad_timestamp`, never a guess"
+)
 def test_what_is_no_instant_cannot_be_read(spark: SparkSession) -> None:
     texts = [
         "",
@@ -119,6 +127,7 @@ def test_what_is_no_instant_cannot_be_read(spark: SparkSession) -> None:
     assert read(spark, texts) == dict.fromkeys(texts)
 
 
+@pytest.mark.fault(of="time", injected="`2026` as a time", holds="before the earliest time: refused")
 def test_a_bare_year_or_compact_date_is_an_early_epoch_and_never_today(spark: SparkSession) -> None:
     # Both lie before the earliest time that settings allow, so such a record is refused.
     assert read(spark, ["2026", "20260105"]) == {

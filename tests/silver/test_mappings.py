@@ -8,6 +8,7 @@ import json
 from functools import reduce
 from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from pipelines.silver import canonical
@@ -29,6 +30,11 @@ def collected(frames: list[DataFrame]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["source"], row["origin"], row["batch_id"], row["position"]))
 
 
+@pytest.mark.fault(
+    of="duplicates",
+    injected="equal lines that are different events",
+    holds="as many events as lines, the same ones when the file is taken again",
+)
 def test_an_id_by_position_counts_equal_lines_within_their_file(spark: SparkSession, context: MakeContext) -> None:
     like, view = '{"site": "s", "who": "u", "type": "like"}', '{"site": "s", "who": "u", "type": "view"}'
     columns = {"site_id": "site", "user_id": "who", "event_type": "type"}

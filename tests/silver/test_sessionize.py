@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.context import RunContext
@@ -44,6 +45,7 @@ def test_a_gap_of_exactly_thirty_minutes_stays_one_session_and_a_microsecond_mor
     assert groups(rows) == [{"a", "b"}, {"c"}]
 
 
+@pytest.mark.fault(of="time", injected="events of the same instant", holds="one order, whatever the arrival")
 def test_events_of_the_same_instant_follow_sequence_then_id_and_none_comes_first(
     spark: SparkSession, context: MakeContext
 ) -> None:
@@ -90,6 +92,7 @@ def test_under_inactivity_the_clients_session_id_says_nothing(spark: SparkSessio
     assert groups(rows) == [{"a", "b"}]
 
 
+@pytest.mark.fault(of="identity", injected="the same visitor id on two sites", holds="two visitors, two sessions")
 def test_sites_and_visitors_never_share_a_session(spark: SparkSession, context: MakeContext) -> None:
     rows = sessionized(spark, context(), event("a", 0), event("b", 1, visitor_id="bob"), event("c", 2, site_id="blog"))
     assert groups(rows) == [{"a"}, {"b"}, {"c"}]

@@ -1,0 +1,63 @@
+"""Many events of one site as JSON Lines in the `web` format, made by DuckDB so that making them costs little.
+
+Sessions of 7 events on average, one file a day; visitors come back on other days; every event has its own id.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+
+# A session: its visitor, day and start follow from its number, so any part of the history can be made by itself.
+_SQL = """
+copy (
+  with sessions as (
+    select s, hash(s * 7919 + {seed}) as h,
+           'v' || (hash(s * 31 + {seed}) % {visitors})::varchar as visitor,
+           3 + (hash(s + 17) % 9)::int as events,
+           timestamp '{day} 00:00:00' + to_seconds((hash(s * 13 + {seed}) % 84000)::bigint) as start
+    from range({first}, {last}) t(s)
+  ),
+  events as (
+    select s, h, visitor, events, e,
+           start + to_milliseconds((e * 20000 + hash(s * 101 + e) % 15000)::bigint) as moment,
+           (hash(s * 3 + e) % 10)::int as kind
+    from sessions, range(0, events) r(e)
+  )
+  select 'shop' as site_id, md5({seed}::varchar || ':' || s || ':' || e) as event_id,
+         case when e = 0 or kind < 6 then 'page_view' when kind < 8 then 'click'
+              when kind = 8 then 'scroll' when h % 20 = 0 then 'purchase' else 'custom_event' end as event_type,
+         strftime(moment, '%Y-%m-%dT%H:%M:%S.%fZ') as event_time, visitor as anonymous_id,
+         case when h % 5 = 0 then 'u' || visitor end as user_id,
+         'https://shop.example/' || ['', 'category/a', 'category/b', 'product/1', 'product/2', 'cart', 'checkout',
+         'checkout/confirmation', 'search', 'about'][1 + (hash(s * 5 + e) % 10)::int] as page_url,
+         'Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0' as user_agent,
+         (80 + hash(s * 11 + e) % 4000)::int as load_time_ms,
+         case when kind = 8 then (hash(s + e) % 101)::int end as scroll_depth_pct,
+         case when kind = 9 and h % 20 = 0 then (hash(s) % 10000) / 100.0 end as value
+  from events
+) to '{path}' (format json)
+"""
+
+
+def write_day(folder: Path, name: str, day: date, *, events: int, visitors: int, seed: int) -> int:
+    """One file of about so many events that start on `day`; returns how many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sessions = max(1, round(events / 7))
+    first = (day - date(2020, 1, 1)).days * 10_000_000
+    sql = _SQL.format(
+        seed=seed, visitors=visitors, day=day, first=first, last=first + sessions, path=folder / f"{name}.jsonl"
+    )
+    row = duckdb.execute(sql).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def write_history(folder: Path, *, last: date, days: int, events: int, visitors: int, seed: int = 1) -> int:
+    """A file a day for `days` days up to `last`; returns the number of events."""
+    return sum(
+        write_day(folder, str(day), day, events=events // days, visitors=visitors, seed=seed)
+        for day in (last - timedelta(days=step) for step in range(days))
+    )

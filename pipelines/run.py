@@ -1,0 +1,83 @@
+"""What the steps of one run share: the lake, what is configured, what is reported, and the gates' verdicts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import tenacity
+
+from pipelines.context import RunContext
+from pipelines.errors import PipelineError
+from pipelines.lake import Lake
+from pipelines.progress import Progress
+from pipelines.quality import gate
+from pipelines.quality.gate import Measured, Result
+from pipelines.sources import Source
+from pipelines.transient import is_transient
+
+# A step that fails for what may pass is tried again so often, after about 1, 2 and 4 seconds.
+_RETRIES = 3
+
+
+@dataclass
+class Run:
+    """One run over one lake. `results` gathers the gates' verdicts, `failures` what did not stop the rest."""
+
+    lake: Lake
+    context: RunContext
+    progress: Progress
+    run_id: str
+    sources: dict[str, Source] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    failures: list[PipelineError] = field(default_factory=list)
+    new_records: int = 0
+    skipped_files: list[str] = field(default_factory=list)
+    new_fields: dict[str, list[str]] = field(default_factory=dict)
+    seconds_before_retry: float = 1.0
+
+    def warm_up(self) -> None:
+        """There is work to do: load what judges it while Spark starts."""
+        gate.preload()
+        self.lake.session()
+
+    def judge(self, crossing: gate.Gate, table: str, measured: list[Measured], rows: int) -> None:
+        """Record the verdicts; raises DataRefusedError where a check of severity error does not hold."""
+        results = gate.judge(crossing, table, measured, rows)
+        with _gathering:
+            self.results += results
+        gate.stop_on_failure(results)
+
+    def attempt(self, step: str, work: Callable[[], None]) -> None:
+        """Do `work`; on a failure that may pass (a conflict, a connection) again, with exponential backoff and jitter.
+
+        Every step begins by reading the state of the tables, so doing it again takes up where it stands.
+        """
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            self.progress.log("step_retried", step=step, attempt=state.attempt_number, error=_first_line(error))
+            self.progress.say(f"  ↻ {step}: {_first_line(error)}; trying again")
+
+        tenacity.Retrying(
+            retry=tenacity.retry_if_exception(is_transient),
+            stop=tenacity.stop_after_attempt(1 + _RETRIES),
+            wait=tenacity.wait_exponential_jitter(initial=self.seconds_before_retry, jitter=self.seconds_before_retry),
+            before_sleep=tell,
+            reraise=True,
+        )(work)
+
+    def spare_others(self, work: Callable[[], None], step: str) -> None:
+        """Attempt `work`; its failure is kept in `failures` and does not stop the run."""
+        try:
+            self.attempt(step, work)
+        except PipelineError as error:
+            self.failures.append(error)
+
+
+_gathering = threading.Lock()
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).splitlines() or [""])[0]

@@ -1,0 +1,89 @@
+"""Silver and gold tables that are functions of (site, date) slices of their inputs: recompute what was touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.contracts import Contract
+from pipelines.plan import Step, waves
+from pipelines.quality import gate
+from pipelines.run import Run
+from pipelines.slices import NOTHING, Slices
+
+# Tables of one wave that are built side by side: small steps wait for the driver more than for a core.
+_SIDE_BY_SIDE = 4
+
+
+def derive(run: Run, steps: tuple[Step, ...]) -> None:
+    """Bring the tables up to the batch that all their inputs reflect."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        for wave in waves(steps):
+            _all(pool, [partial(run.attempt, step.table, partial(_update, run, step)) for step in wave])
+
+
+def _update(run: Run, step: Step) -> None:
+    """Recompute the slices of one table that its inputs touched since the batch it reflects."""
+    declared, table = step.contract, step.table
+    batch = min(run.lake.batch(name) for name in step.inputs)
+    done = run.lake.batch(table)
+    if done >= batch:
+        return
+    touched = NOTHING
+    for name, column in declared.inputs.items():
+        assert column is not None
+        touched |= run.lake.touched_since(name, done, column)
+    if not touched:
+        return
+    run.warm_up()
+    slices = touched.widened(forward=declared.looks_back_days)
+    needed = slices.widened(back=declared.looks_back_days)
+    reading = sum(run.lake.rows_in(name, needed, column or "") for name, column in declared.inputs.items())
+    with run.progress.step(table) as note, run.lake.expecting(reading):
+        rows = _replace(run, step, slices, needed, batch)
+        note.words = f"{rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
+        note.fields = {"rows": rows, "slices": touched.count(), "everything": touched.everything}
+
+
+def _replace(run: Run, step: Step, slices: Slices, needed: Slices, batch: int) -> int:
+    declared, lake = step.contract, run.lake
+    assert declared.slice is not None
+    inputs = [lake.read(name).where(needed.predicate(column or "")) for name, column in declared.inputs.items()]
+    built = step.build(*inputs, context=run.context).where(slices.predicate(declared.slice))
+    if declared.first_written_columns and lake.count(step.table):
+        built = _keep_first_written(built, lake.read(step.table).where(slices.predicate(declared.slice)), step)
+    checks = declared.row_checks()
+    staged = lake.stage(step.table, built, gate.violations(checks))
+    crossing: gate.Gate = "bronze→silver" if declared.layer == "silver" else "silver→gold"
+    expected = staged.rows > 0 or _expects_rows(declared, inputs[0])
+    run.judge(
+        crossing, step.table, gate.row_rules(checks, staged.measured, staged.rows, expected=expected), staged.rows
+    )
+    lake.replace_slices(step.table, staged, slices, batch)
+    return staged.rows
+
+
+def _expects_rows(declared: Contract, first_input: DataFrame) -> bool:
+    """Whether an empty result would be a fault: nothing can be wrong with no rows, so this asks the input."""
+    where = declared.expects_rows_where
+    return where is not None and not first_input.where(where).isEmpty()
+
+
+def _keep_first_written(built: DataFrame, old: DataFrame, step: Step) -> DataFrame:
+    """Carry over what a row said when it was first written."""
+    kept = step.contract.first_written_columns
+    before = old.select(*step.contract.key, *[F.col(name).alias(f"_{name}") for name in kept])
+    joined = built.join(before, on=list(step.contract.key), how="left")
+    return joined.withColumns({name: F.coalesce(f"_{name}", name) for name in kept}).select(*step.contract.column_names)
+
+
+def _all(pool: ThreadPoolExecutor, work: list[Callable[[], None]]) -> None:
+    """Run the pieces side by side, wait for all, then raise the first error if there was one."""
+    futures = [pool.submit(piece) for piece in work]
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors:
+        raise errors[0]

@@ -1,0 +1,76 @@
+"""silver.events: write it whole, or insert into it and repair exactly the sessions that this touches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.run import Run
+from pipelines.silver import events as silver_events
+from pipelines.silver import sessionize
+from pipelines.slices import EVERYTHING, Slices
+
+
+def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
+    """Replace the table by the winners: the first load, and a rebuild."""
+    rows = silver_events.build(candidates.where("reason is null and rank = 1"), context=run.context)
+    touched = dict.fromkeys(silver_events.SLICE_COLUMNS, EVERYTHING)
+    few = run.lake.fits_page(events)
+    run.lake.overwrite("silver.events", run.lake.stage("silver.events", rows) if few else rows, batch, touched)
+
+
+def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFrame, int, int]:
+    """Accepted records beside the stored events of their keys; how many are new events, and how many repeats.
+
+    `days`: the records' local dates.
+    """
+    near = silver_events.near(days, run.lake.read("silver.events"), context=run.context)
+    compared, seen = run.lake.checkpoint(
+        silver_events.against_stored(accepted, near),
+        F.count_if("is_repeat").alias("repeats"),
+        F.count_if(~F.col("is_repeat")).alias("new"),
+    )
+    return compared, seen["new"], seen["repeats"]
+
+
+def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> None:
+    """Put events in, in the place of the stored one where `_old` is not null, and cut the sessions around them anew."""
+    lake, context = run.lake, run.context
+    stored = lake.read("silver.events")
+    reach = silver_events.near(sorted({*days, *_days_of_client_sessions(run, inserts)}), stored, context=context)
+    sessions, found = lake.checkpoint(
+        silver_events.touched_sessions(inserts, reach, context=context),
+        F.collect_set(F.struct("site_id", "session_date")).alias("starts"),
+    )
+    starts = Slices.of((row["site_id"], row["session_date"]) for row in found["starts"])
+    affected = stored.where(starts.predicate("session_date")).join(
+        sessions.select("site_id", "session_id"), on=["site_id", "session_id"], how="left_semi"
+    )
+    changed = silver_events.changes(inserts, affected, context=context)
+    staged = lake.stage("silver.events", changed, silver_events.places())
+    touched = silver_events.touched(staged.measured)
+    where = " or ".join(f"old.event_date = date'{day}'" for day in touched["event_date"].all_dates())
+    lake.upsert("silver.events", staged, batch, touched, where)
+
+
+def _days_of_client_sessions(run: Run, inserts: DataFrame) -> set[date]:
+    """Days on which the stored sessions start that the inserts' clients name: no gap ends such a session.
+
+    Asked of silver.sessions, which holds a row where silver.events holds a session.
+    """
+    sites = (run.context.sites.defaults, *run.context.sites.sites.values())
+    if all(site.session.key != "client" for site in sites):
+        return set()
+    named = inserts.where(sessionize.uses_client_session(run.context)).select(
+        "site_id", F.col("client_session_id").alias("session_id")
+    )
+    started = (
+        run.lake.read("silver.sessions")
+        .join(named.distinct(), on=["site_id", "session_id"], how="left_semi")
+        .select(F.to_date("start_time").alias("day"))
+        .distinct()
+    )
+    return {row["day"] for row in started.collect()}

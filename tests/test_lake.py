@@ -1,0 +1,169 @@
+"""Writing Delta: what a commit's marks do and do not do, and slices that become empty."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines import lake as lake_module
+from pipelines.lake import Lake
+from pipelines.slices import EVERYTHING, Slices
+from tests.rows import Row, events_frame, user_days_frame
+
+DAY, NEXT = date(2026, 1, 5), date(2026, 1, 6)
+REQUEST: Row = {
+    "batch_id": 1,
+    "kind": "replay",
+    "selection": "true",
+    "requested_at": datetime(2026, 1, 7, tzinfo=timezone.utc),
+    "run_id": "r1",
+}
+
+
+def lake_at(root: Path, spark: SparkSession | None = None) -> Lake:
+    """A lake for a test; one without a session cannot use Spark."""
+
+    def session() -> SparkSession:
+        assert spark is not None
+        return spark
+
+    return Lake(str(root), {}, session)
+
+
+def days(spark: SparkSession, *people: tuple[str, str]) -> DataFrame:
+    return user_days_frame(spark, people)
+
+
+def stored(lake: Lake) -> list[tuple[Any, ...]]:
+    rows = lake.rows("silver.user_days", "select person_id, date from t order by person_id, date")
+    return [(row["person_id"], str(row["date"])) for row in rows]
+
+
+@pytest.fixture(params=["deltalake", "spark"])
+def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to write: few rows without Spark, more with it."""
+    if request.param == "spark":
+        monkeypatch.setattr(lake_module, "_PAGE", -1)
+    return str(request.param)
+
+
+# --- batches and their marks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    of="delta",
+    injected="an append whose transaction version is equal to the table's last, or lower",
+    holds="Delta drops it without a word: so a batch number is always the lake's last plus one, never a date",
+)
+def test_an_append_of_a_batch_that_the_table_reflects_is_skipped_and_the_next_number_is_not(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lake = lake_at(tmp_path, spark)
+    lake.append("silver.user_days", days(spark, ("ann", "2026-01-05")), 20260107)
+    for batch in (20260107, 7):
+        lake.append("silver.user_days", days(spark, ("bob", "2026-01-05")), batch)
+    assert stored(lake) == [("ann", "2026-01-05")]
+    lake.append("silver.user_days", days(spark, ("bob", "2026-01-05")), lake.batch("silver.user_days") + 1)
+    assert stored(lake) == [("ann", "2026-01-05"), ("bob", "2026-01-05")]
+
+
+def test_the_last_batch_is_of_records_or_of_requests(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path)
+    assert lake.last_batch() == 0
+    for batch, table in ((1, "bronze.events"), (2, "ops.requests"), (3, "bronze.events")):
+        lake.append_rows(table, [], batch)
+        assert lake.last_batch() == batch
+
+
+@pytest.mark.fault(
+    of="delta",
+    injected="a MERGE, whose transaction mark can only be set on the session, and then other writes",
+    holds="the mark is gone from the session and swallows none of them",
+)
+def test_the_marks_of_a_merge_do_not_swallow_the_next_write(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "_PAGE", -1)  # as for many rows: through Spark
+    lake = lake_at(tmp_path, spark)
+    for batch in (5, 6):
+        staged = lake.stage("silver.events", events_frame(spark, [{"event_id": f"e{batch}"}]))
+        lake.upsert("silver.events", staged, batch, {"event_date": EVERYTHING}, "true")
+    lake.append("silver.user_days", days(spark, ("ann", "2026-01-05")), 1)
+    lake.append("silver.user_days", days(spark, ("bob", "2026-01-05")), 6)
+    assert (lake.batch("silver.events"), lake.count("silver.events")) == (6, 2)
+    assert len(stored(lake)) == 2
+    assert spark.conf.get("spark.databricks.delta.write.txnVersion", None) is None
+
+
+@pytest.mark.fault(
+    of="delta",
+    injected="a MERGE that fails half way",
+    holds="nothing is written, and its mark is gone from the session",
+)
+def test_a_merge_that_fails_leaves_neither_rows_nor_marks(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "_PAGE", -1)
+    lake = lake_at(tmp_path, spark)
+    lake.append("silver.events", events_frame(spark, [{"event_id": "e1"}]), 1)
+    twice = lake.stage("silver.events", events_frame(spark, [{"event_id": "e1"}, {"event_id": "e1"}]))
+    with pytest.raises(Exception, match="MULTIPLE_SOURCE_ROW"):
+        lake.upsert("silver.events", twice, 2, {"event_date": EVERYTHING}, "true")
+    assert (lake.batch("silver.events"), lake.count("silver.events")) == (1, 1)
+    assert spark.conf.get("spark.databricks.delta.write.txnVersion", None) is None
+
+
+# --- slices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    of="delta",
+    injected="a day whose last row moves away, so that its replacement is empty",
+    holds="the day is cleared, where overwriting the partitions that come would keep its stale rows",
+)
+@pytest.mark.usefixtures("writer")
+def test_a_replaced_slice_that_became_empty_is_cleared_and_its_neighbour_stays(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lake = lake_at(tmp_path, spark)
+    lake.append("silver.user_days", days(spark, ("ann", "2026-01-05"), ("bob", "2026-01-06")), 1)
+    lake.replace_slices("silver.user_days", lake.stage("silver.user_days", days(spark)), Slices.of([("shop", DAY)]), 2)
+    assert stored(lake) == [("bob", "2026-01-06")]
+    assert lake.batch("silver.user_days") == 2
+
+
+@pytest.mark.fault(
+    of="delta",
+    injected="a step replaces a slice a second time, after a crash that came between it and the next step",
+    holds="the same rows",
+)
+@pytest.mark.usefixtures("writer")
+def test_replacing_a_slice_again_gives_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
+    lake = lake_at(tmp_path, spark)
+    lake.append("silver.user_days", days(spark, ("ann", "2026-01-05"), ("bob", "2026-01-06")), 1)
+    for batch in (2, 3):
+        staged = lake.stage("silver.user_days", days(spark, ("cid", "2026-01-06")))
+        lake.replace_slices("silver.user_days", staged, Slices.of([("shop", NEXT)]), batch)
+    assert stored(lake) == [("ann", "2026-01-05"), ("cid", "2026-01-06")]
+
+
+@pytest.mark.fault(
+    of="lost state",
+    injected="a commit that does not say which slices it touched, or a log that no longer reaches back",
+    holds="what is derived from the table is recomputed whole",
+)
+def test_a_commit_without_a_note_touches_everything(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path)
+    shop = Slices.of([("shop", DAY)])
+    lake.mark("silver.events", 1, {"event_date": shop})
+    lake.mark("silver.events", 2, {"event_date": Slices.of([("blog", NEXT)])})
+    assert lake.touched_since("silver.events", 1, "event_date") == Slices.of([("blog", NEXT)])
+    assert lake.touched_since("silver.events", 0, "event_date") == shop | Slices.of([("blog", NEXT)])
+    lake.append_rows("silver.events", [])
+    lake.mark("silver.events", 3, {"event_date": shop})
+    assert lake.touched_since("silver.events", 2, "event_date") == EVERYTHING
+    assert lake.touched_since("silver.events", 1, "page_view_date") == EVERYTHING
