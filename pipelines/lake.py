@@ -177,7 +177,10 @@ class Lake:
         if found is None:
             return None
         # Not by the table's pyarrow data set: its readers may abort the process at exit.
-        return pa.table(QueryBuilder().register("t", found).execute(sql).read_all())
+        answer = pa.table(QueryBuilder().register("t", found).execute(sql).read_all())
+        # Texts as every other library knows them.
+        plain = [f.with_type(pa.string()) if f.type == pa.string_view() else f for f in answer.schema]
+        return answer.cast(pa.schema(plain))
 
     def rows(self, table: str, sql: str = "select * from t") -> list[dict[str, Any]]:
         """The same, as rows: of a ledger, or of a query with few."""

@@ -90,6 +90,10 @@ class Source(Model):
         missing = sorted(needed - set(self.columns))
         if missing:
             raise ValueError(f"columns: missing: {', '.join(missing)}")
+        spelled: dict[str, str] = {}
+        for name in self.fields:
+            if (other := spelled.setdefault(name.lower(), name)) != name:
+                raise ValueError(f"fields: {other!r} and {name!r} differ only in case, which SQL cannot tell apart")
         if self.event_time == "ingested" and self.event_id != "position":
             raise ValueError("event_time: ingested goes only with event_id: position")
         if (self.format == "text_lines") != (self.pattern is not None):

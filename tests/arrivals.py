@@ -44,7 +44,14 @@ def random_records(rng: random.Random, size: int) -> list[Row]:
         for seconds in (1800, 3600):
             apart = {"event_id": f"bridge{number}-{seconds}", "event_time": event["event_time"] + timedelta(0, seconds)}
             events.append({**event, **apart})
-    return as_records(events)
+    return as_records(_received_in_time(event) for event in events)
+
+
+def _received_in_time(event: Row) -> Row:
+    """Without its receipt where that makes it an event of the future, which the pipeline refuses and the model not."""
+    received = event["received_at"]
+    refused = received is not None and event["event_time"] > received + timedelta(days=1)
+    return {**event, "received_at": None} if refused else event
 
 
 def random_batches(rng: random.Random, records: list[Row], batches: int) -> list[list[Row]]:

@@ -56,7 +56,9 @@ class Collection:
 def collect() -> Collection:
     """The marks of the whole suite."""
     found = Collection()
-    code = pytest.main(["--collect-only", "-p", "no:terminal", str(PROJECT / "tests")], plugins=[found])
+    code = pytest.ExitCode(
+        pytest.main(["--collect-only", "-p", "no:terminal", str(PROJECT / "tests")], plugins=[found])
+    )
     if code != pytest.ExitCode.OK:
         raise SystemExit(f"the tests cannot be collected: `pytest --collect-only` ends with {code.name}")
     return found

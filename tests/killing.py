@@ -46,7 +46,11 @@ class Kill:
 def start(lake: Path, landing: Path, source: str = "web") -> subprocess.Popen[bytes]:
     """jobs/run_pipeline.py, leader of a process group."""
     command = [sys.executable, "jobs/run_pipeline.py", "--source", source, "--input", str(landing)]
-    environment = {**os.environ, "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1", "PYTHONPATH": str(PROJECT)}
+    environment = {
+        **os.environ,
+        "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
+        "PYTHONPATH": str(PROJECT),
+    }
     return subprocess.Popen(
         [*command, "--lakehouse", str(lake), "--json"],
         cwd=PROJECT,
@@ -99,7 +103,7 @@ def kill_after(lake: Path, landing: Path, seconds: float) -> bool:
 
 
 def differing(lake: Path, reference: Path) -> list[str]:
-    """Which tables are not equal, row for row; bronze.events and ops.dead_letters by their records."""
+    """Which tables are not equal, row for row; bronze, dead letters and repeats by their records."""
     told = [table for table in SERVED if content(lake, table) != content(reference, table)]
     told += [
         table

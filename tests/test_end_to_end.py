@@ -121,7 +121,7 @@ def test_each_run_leaves_its_row_its_verdicts_and_its_log(sample: tuple[Path, Wr
 @pytest.mark.fault(
     of="gates",
     injected="a batch without one usable record",
-    holds="it is refused, stays pending in bronze, and nothing downstream sees it",
+    holds="it is held as pending, and nothing downstream sees it",
 )
 def test_a_batch_without_one_usable_record_is_held_and_nothing_downstream_sees_it(
     spark: SparkSession, tmp_path: Path

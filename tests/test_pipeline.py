@@ -162,3 +162,17 @@ def test_a_batch_of_repeats_alone_changes_no_row_and_is_done_with(spark: SparkSe
     assert lake.batch("silver.events") == lake.batch("bronze.events") == 2
     books = Books.of(lake).total
     assert books.received == 2 * len(records) == books.accepted + books.duplicates
+
+
+@pytest.mark.fault(
+    of="configuration",
+    injected="the landing place of one of two sources is missing",
+    holds="the other source is taken, and the run names the missing place",
+)
+def test_a_source_that_fails_does_not_stop_the_others(spark: SparkSession, tmp_path: Path) -> None:
+    other = CANONICAL.model_copy(update={"source": "other"})
+    land(tmp_path / "landing", "other.jsonl", ["one", "two"])
+    run = new_run(spark, tmp_path / "lake", CONTEXT)
+    runner.take(run, [(CANONICAL, str(tmp_path / "nowhere")), (other, str(tmp_path / "landing"))])
+    assert [str(failure) for failure in run.failures] == [f"--input: there is nothing at {tmp_path / 'nowhere'}"]
+    assert run.lake.records_by_batch("bronze.events") == {("other", 1): 2}

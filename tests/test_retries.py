@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from itertools import pairwise
@@ -11,7 +12,9 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
+from pipelines import cli
 from pipelines.errors import ConfigurationError, DataRefusedError, InfrastructureError
+from pipelines.progress import Progress
 from pipelines.run import Run
 from tests.arrivals import CONTEXT
 from tests.test_lake import REQUEST, lake_at
@@ -21,8 +24,6 @@ PAUSE = 0.02
 
 
 def run_at(root: Path) -> Run:
-    from pipelines.progress import Progress
-
     log = Progress("test-run", human=False, log_file=root / "log.jsonl")
     return Run(lake_at(root), CONTEXT, log, "test-run", seconds_before_retry=PAUSE)
 
@@ -36,7 +37,7 @@ def test_a_conflict_with_a_concurrent_writer_is_retried_on_the_new_state(tmp_pat
     run = run_at(tmp_path)
     lake = run.lake
     lake.append_rows("ops.requests", [REQUEST | {"batch_id": number} for number in (1, 2)], 2)
-    conflicts = []
+    conflicts: list[CommitFailedError] = []
 
     def work() -> None:
         table = DeltaTable(lake.path("ops.requests"))
@@ -114,3 +115,25 @@ def test_what_does_not_pass_is_not_tried_again(tmp_path: Path, failure: Exceptio
     with pytest.raises(type(failure), match=re.escape(str(failure))):
         run_at(tmp_path).attempt("step", work)
     assert len(tries) == 1
+
+
+@pytest.mark.fault(
+    of="concurrency",
+    injected="a connection that fails every time, in a job",
+    holds="after the retries the job ends with exit code 3 and one line; the stack trace is in the run's log only",
+)
+def test_what_does_not_pass_in_time_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ConnectionError("connection reset by peer\nand more lines")
+
+    def work(run: Run) -> None:
+        run.seconds_before_retry = PAUSE
+        run.attempt("bronze.events", fail)
+
+    parsed = cli.parser("test").parse_args(["--lakehouse", str(tmp_path), "--json"])
+    told: list[str] = []
+    assert cli.main("test", parsed, work, out=told.append) == 3
+    assert json.loads(told[-1])["error"] == "ConnectionError: connection reset by peer"
+    assert "Traceback" not in "".join(capsys.readouterr())
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.read_text().count("Traceback") == 1

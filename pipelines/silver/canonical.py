@@ -46,16 +46,16 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
 
 
 def _parse(records: DataFrame, source: Source) -> DataFrame:
-    """META as a struct `_meta`, the parsed record as map `_record` (null: malformed), and the known fields."""
+    """META as a struct `_meta`, `_malformed`, the known fields, and `_unknown`: those that the mapping does not know."""
     # A byte order mark, or a \r before the line's end, is no part of a record.
     raw = F.regexp_replace(F.expr(r"trim(trailing ' \t\r' from raw)"), "^\ufeff", "")
     if source.format == "json_lines":
         # As the first of two elements the whole line must be one object: a second object, an array or trailing text is
         # malformed, where parsing the bare line would take the first object and drop the rest without a word. The
         # element after it must be found, so that no bracket in the line can end the array early.
-        parsed = F.from_json(F.concat(F.lit("["), raw, F.lit(",{}]")), "array<map<string,string>>")
-        # Of a name that an object holds twice the last value stands, as in every other JSON reader.
-        record = F.when(F.size(parsed) == 2, F.map_concat(F.element_at(parsed, 1), _no_entries()))
+        schema = ",".join(f"`{name}`:string" for name in source.fields)
+        parsed = F.from_json(F.concat(F.lit("["), raw, F.lit(",{}]")), f"array<struct<{schema}>>")
+        record = F.when(F.size(parsed) == 2, F.element_at(parsed, 1))
     else:
         assert source.pattern is not None
         # One pass for all groups: replace the line by its groups, separated, and split. Java's names know no `_`.
@@ -63,11 +63,30 @@ def _parse(records: DataFrame, source: Source) -> DataFrame:
         position = re.compile(source.pattern).groupindex
         groups = _SEPARATOR.join(f"${position[name]}" for name in source.fields)
         values = F.split(F.regexp_replace(raw, F.lit(pattern), F.lit(groups)), _SEPARATOR)
-        names = F.array(*[F.lit(name) for name in source.fields])
-        record = F.when(raw.rlike(pattern) & (F.size(values) == len(source.fields)), F.map_from_arrays(names, values))
-    parsed_rows = records.select(F.struct(*META).alias("_meta"), record.alias("_record"))
+        parts = F.struct(*[F.get(values, F.lit(place)).alias(name) for place, name in enumerate(source.fields)])
+        record = F.when(raw.rlike(pattern) & (F.size(values) == len(source.fields)), parts)
+    rows = records.select(F.struct(*META).alias("_meta"), raw.alias("_raw"), record.alias("_record"))
     fields = [F.col("_record")[name].alias(name) for name in source.fields]
-    return parsed_rows.select("_meta", "_record", *fields)
+    found = rows.select("_meta", "_raw", F.col("_record").isNull().alias("_malformed"), *fields)
+    unknown = _unknown(source) if source.format == "json_lines" else F.lit(None).cast("map<string,string>")
+    return found.select("_meta", "_malformed", unknown.alias("_unknown"), *source.fields)
+
+
+def _unknown(source: Source) -> Column:
+    """The entries of a JSON record that the mapping does not know; null where there are none, as in most records."""
+    known = (*source.fields, *source.ignored_fields)
+    names = F.when(~F.col("_malformed"), F.json_object_keys("_raw"))
+    # Sets and lambdas are slow: they are asked only where names outnumber the fields that hold something.
+    held = reduce(lambda left, right: left + right, [F.col(name).isNotNull().cast("int") for name in source.fields])
+    listed = F.array(*[F.lit(name) for name in known])
+    entries = F.from_json("_raw", "map<string,string>")
+    return F.when(
+        F.size(names) > held,
+        F.when(
+            F.size(F.array_except(names, listed)) > 0,
+            F.map_filter(entries, lambda name, _: ~F.array_contains(listed, name)),
+        ),
+    )
 
 
 def _map(parsed: DataFrame, source: Source, context: RunContext) -> DataFrame:
@@ -93,13 +112,7 @@ def _evaluated(parsed: DataFrame, source: Source, context: RunContext) -> DataFr
         else:
             value = F.nullif(F.trim(F.expr(rule).cast("string")), F.lit(""))
         columns.append(value.alias(name))
-    known = F.array(*[F.lit(name) for name in (*source.fields, *source.ignored_fields)])
-    # Lambdas are slow, and most records hold nothing unknown: ask by a set operation first.
-    unknown = F.when(
-        F.size(F.array_except(F.map_keys("_record"), known)) > 0,
-        F.map_filter("_record", lambda name, _: ~F.array_contains(known, name)),
-    )
-    return parsed.select("_meta", F.col("_record").isNull().alias("_malformed"), unknown.alias("_unknown"), *columns)
+    return parsed.select("_meta", "_malformed", "_unknown", *columns)
 
 
 def _mistake(parsed: DataFrame, source: Source) -> str:

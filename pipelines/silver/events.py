@@ -40,7 +40,7 @@ def candidates(judged: Sequence[DataFrame]) -> DataFrame:
     """Records with their verdict (silver/canonical.py), a frame a source, and their place among the copies of an event.
 
     Grain: one row per record. `arrival`: 1 for the copy that arrived first, by which repeats are booked whatever the
-    batches were; `first_source` is its source. `rank`: 1 for the winner, the least (event_time, sequence, hash of raw).
+    batches were; `first_source` is its source. `is_least`: the winner, the least (event_time, sequence, hash of raw).
     `raw` is kept for refused records only.
     """
     records = reduce(DataFrame.unionByName, judged)
@@ -51,13 +51,13 @@ def candidates(judged: Sequence[DataFrame]) -> DataFrame:
     copies = Window.partitionBy("site_id", "_event", "event_utc_date")
     arrived = [F.col("batch_id"), F.col("origin"), F.col("position")]
     by_arrival = copies.orderBy(*arrived)
+    # The winner by comparison with the least, so that the order of arrival is the only one that rows are sorted by.
+    order = F.struct("event_time", "sequence", "record_hash", *arrived)
     return slim.withColumns(
         {
             "arrival": F.row_number().over(by_arrival),
             "first_source": F.first("source").over(by_arrival.rowsBetween(Window.unboundedPreceding, 0)),
-            "rank": F.row_number().over(
-                copies.orderBy("event_time", F.col("sequence").asc_nulls_first(), "record_hash", *arrived)
-            ),
+            "is_least": order == F.min(order).over(copies),
         }
     ).drop("_event")
 
@@ -82,7 +82,7 @@ def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
     return (
         accepted.join(old, on=KEY, how="left")
         .withColumn("is_repeat", (F.col("arrival") > 1) | F.col("_old").isNotNull())
-        .withColumn("is_winner", (F.col("rank") == 1) & (F.col("_old").isNull() | (mine < theirs)))
+        .withColumn("is_winner", F.col("is_least") & (F.col("_old").isNull() | (mine < theirs)))
         .withColumn("first_source", F.coalesce("_old.first_source", "first_source"))
     )
 

@@ -180,7 +180,7 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
         canonical.build(records.where(F.col("source") == name), source_of(run, name), context=run.context)
         for name in names
     ]
-    accepted = silver_events.candidates(frames).where(f"reason is null and rank = 1 and {within}")
+    accepted = silver_events.candidates(frames).where(f"reason is null and is_least and {within}")
     again, found = run.lake.checkpoint(
         silver_events.against_stored(accepted, stored).where("record_hash = _old.record_hash"), F.lit(1)
     )

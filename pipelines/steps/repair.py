@@ -16,7 +16,7 @@ from pipelines.slices import EVERYTHING, Slices
 
 def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     """Replace the table by the winners: the first load, and a rebuild."""
-    rows = silver_events.build(candidates.where("reason is null and rank = 1"), context=run.context)
+    rows = silver_events.build(candidates.where("reason is null and is_least"), context=run.context)
     touched = dict.fromkeys(silver_events.SLICE_COLUMNS, EVERYTHING)
     few = run.lake.fits_page(events)
     run.lake.overwrite("silver.events", run.lake.stage("silver.events", rows) if few else rows, batch, touched)

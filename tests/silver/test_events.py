@@ -35,7 +35,7 @@ def test_the_least_time_wins_and_the_first_arrival_is_no_repeat(spark: SparkSess
     lines = [line("a", 5), line("a", 3), line("a", 3, sequence=1), line("b", 0), "not json", "not json"]
     records = records_frame(spark, CANONICAL.source, lines)
     rows = silver_events.candidates([canonical.build(records, CANONICAL, context=context())])
-    found = {(r["position"], r["reason"], r["arrival"] == 1, r["rank"] == 1) for r in rows.collect()}
+    found = {(r["position"], r["reason"], r["arrival"] == 1, r["is_least"]) for r in rows.collect()}
     assert found == {
         (1, None, True, False),
         (2, None, False, True),  # none comes before a sequence
@@ -58,7 +58,7 @@ def at(event_id: str, minute: float, **more: object) -> Row:
 
 
 def inserts(spark: SparkSession, context: MakeContext, events: list[Row], table: DataFrame) -> DataFrame:
-    ranked = events_frame(spark, events).withColumns({"arrival": F.lit(1), "rank": F.lit(1)})
+    ranked = events_frame(spark, events).withColumns({"arrival": F.lit(1), "is_least": F.lit(True)})
     return silver_events.against_stored(ranked.drop(*silver_events.SESSION_COLUMNS), table).where("is_winner")
 
 
@@ -91,7 +91,7 @@ def test_a_better_copy_replaces_the_stored_event_and_a_worse_one_is_only_a_repea
 ) -> None:
     table = stored(spark, context, [at("a", 10), at("b", 20)])
     new = [at("a", 5), at("b", 20, record_hash="z"), at("c", 0)]
-    ranked = events_frame(spark, new).withColumns({"arrival": F.lit(1), "rank": F.lit(1)})
+    ranked = events_frame(spark, new).withColumns({"arrival": F.lit(1), "is_least": F.lit(True)})
     rows = silver_events.against_stored(ranked.drop(*silver_events.SESSION_COLUMNS), table).collect()
     assert {(r["event_id"], r["is_repeat"], r["is_winner"]) for r in rows} == {
         ("a", True, True),
