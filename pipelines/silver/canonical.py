@@ -46,7 +46,7 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
 
 
 def _parse(records: DataFrame, source: Source) -> DataFrame:
-    """META as a struct `_meta`, `_malformed`, the known fields, and `_unknown`: those that the mapping does not know."""
+    """META as a struct `_meta`, `_malformed`, the known fields, and `_unknown`: those that no mapping names."""
     # A byte order mark, or a \r before the line's end, is no part of a record.
     raw = F.regexp_replace(F.expr(r"trim(trailing ' \t\r' from raw)"), "^\ufeff", "")
     if source.format == "json_lines":
