@@ -133,7 +133,9 @@ def test_dead_letters_replayed_and_a_held_batch_released_equal_a_mapping_that_wa
 
     mended = new_run(spark, tmp_path / "lake", CONTEXT)
     mended.sources[CANONICAL.source] = MENDED
-    everything = argparse.Namespace(all=True, reason=[], of_source=[], batch=None, accept=False)
+    options = argparse.ArgumentParser()
+    replay.add_selection(options)
+    everything = options.parse_args(["--all"])
     requests.add(mended, "release", "2")
     replay.replay(mended, everything)
     assert differing_from_model(tmp_path, [record for batch in batches for record in batch]) == []

@@ -65,8 +65,9 @@ class Landing:
         for info in sorted(infos, key=lambda info: info.path):
             if info.type != fs.FileType.File:
                 continue
-            path = self._prefix.rstrip("/") + info.path[len(self._root.rstrip("/")) :]
-            within = info.path[len(self._root) :].strip("/") or info.base_name
+            below = info.path.strip("/")[len(self._root.strip("/")) :].strip("/")
+            path = f"{self._prefix.rstrip('/')}/{below}" if below else self._prefix
+            within = below or info.base_name
             # Names for what is not finished or no data, by a custom that Spark's reader follows without a word.
             if any(part.startswith(("_", ".")) for part in within.split("/")) or within.endswith("._COPYING_"):
                 skipped.append(path)
