@@ -38,7 +38,7 @@ _ROWS = "_rows"
 _PAGE = 20_000
 
 # Steps that read up to as many rows are done by interpreted plans.
-_FEW_ROWS = 50_000
+_FEW_ROWS = 10_000
 
 
 @dataclass(frozen=True)
