@@ -23,6 +23,7 @@ from pipelines.errors import ConfigurationError, DataRefusedError, Infrastructur
 from pipelines.lake import Lake, now
 from pipelines.lock import alone
 from pipelines.ops import ledger, summary
+from pipelines.ops.books import Books
 from pipelines.progress import Progress
 from pipelines.run import Run
 from pipelines.settings import Settings, load_funnels, load_settings, load_sites
@@ -133,8 +134,9 @@ def _do(
     words = str(failure) if failure else None
     if isinstance(failure, ConfigurationError) and not changed:
         return _stop(failure, out, as_json=as_json)  # a mistake in the call is no run
-    ledger.record(run, settings, job=job, status=status, before=before, seconds=seconds, error=words)
-    told = summary.collect(run, job=job, status=status, seconds=seconds, changed=changed, error=words)
+    books = Books.of(run.lake)
+    ledger.record(run, settings, books, job=job, status=status, before=before, seconds=seconds, error=words)
+    told = summary.collect(run, books, job=job, status=status, seconds=seconds, changed=changed, error=words)
     run.progress.log(
         "run_finished", status=status, execution_time_s=round(seconds, 3), **told["books"], changed=changed
     )

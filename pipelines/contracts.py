@@ -142,6 +142,11 @@ def sql_string(value: str) -> str:
     return f"'{escaped}'"
 
 
+def standard_sql_string(value: str) -> str:
+    """`value` as a string literal of standard SQL (DuckDB, DataFusion), where a backslash is a backslash."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 @cache
 def load_contracts(folder: Path = CONF / "tables") -> dict[str, Contract]:
     """Every contract by table name; raises ConfigurationError when a file's place and its table differ."""

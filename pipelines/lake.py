@@ -11,6 +11,7 @@ holds a *note*: which (site, date) slices it touched, for the tables that are de
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,9 @@ from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, w
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.contracts import contract
+from pipelines.contracts import contract, standard_sql_string
 from pipelines.delta_types import arrow_schema, delta_schema
+from pipelines.errors import InfrastructureError
 from pipelines.slices import EVERYTHING, NOTHING, Slices
 from pipelines.spark import for_few_rows
 
@@ -216,14 +218,18 @@ class Lake:
             storage_options=self._options,
         )
 
-    def checkpoint(self, frame: DataFrame, *measures: Column) -> tuple[DataFrame, dict[str, Any]]:
-        """The frame computed once, and aggregates of it; it reads no table any more.
+    def checkpoint(
+        self, frame: DataFrame, *measures: Column, columns: Sequence[Column] = ()
+    ) -> tuple[DataFrame, int, dict[str, Any]]:
+        """`columns` of the frame computed once, how many rows it has, and aggregates of it; it reads no table any more.
 
         (A cached frame that reads a table which is then written can give rows of both versions.)
         """
         observation = Observation()
-        computed = frame.observe(observation, F.count("*").alias(_ROWS), *measures).localCheckpoint()
-        return computed, dict(observation.get)
+        observed = frame.observe(observation, F.count("*").alias(_ROWS), *measures)
+        computed = (observed.select(*columns) if columns else observed).localCheckpoint()
+        measured = dict(observation.get)
+        return computed, measured.pop(_ROWS), measured
 
     def fits_page(self, rows: int) -> bool:
         """Whether so few rows are better collected and written without Spark."""
@@ -231,13 +237,7 @@ class Lake:
 
     def stage(self, table: str, frame: DataFrame, measures: Sequence[Column] = ()) -> Staged:
         """Compute once what is to be written, with the types of the contract, and aggregates of `frame`."""
-        observation = Observation()
-        observed = frame.observe(observation, F.count("*").alias(_ROWS), *measures)
-        # Storage says nothing about nullability of a computed column; the table's own schema refuses nulls.
-        typed = observed.select(*[F.col(c.name).cast(c.type).alias(c.name) for c in contract(table).columns])
-        computed = typed.localCheckpoint()
-        measured = dict(observation.get)
-        rows = measured.pop(_ROWS)
+        computed, rows, measured = self.checkpoint(frame, *measures, columns=_typed(table))
         page = computed.toArrow().cast(arrow_schema(contract(table))) if self.fits_page(rows) else None
         return Staged(computed, rows, measured, page)
 
@@ -246,10 +246,7 @@ class Lake:
     ) -> None:
         """Add rows for a batch."""
         self.create(table)
-        if isinstance(rows, Staged) and rows.page is not None:
-            self._save_page(table, rows.page, batch, touched, mode="append")
-        else:
-            self._save(table, rows, "append", batch, touched)
+        self._save(table, rows, "append", batch, touched)
 
     def append_batches(self, table: str, rows: pa.RecordBatchReader, batch: int) -> None:
         """Add a stream of rows for a batch, with bounded memory and without a session."""
@@ -261,10 +258,7 @@ class Lake:
     def overwrite(self, table: str, rows: DataFrame | Staged, batch: int, touched: dict[str, Slices]) -> None:
         """Replace the whole table."""
         self.create(table)
-        if isinstance(rows, Staged) and rows.page is not None:
-            self._save_page(table, rows.page, batch, touched, mode="overwrite")
-        else:
-            self._save(table, rows, "overwrite", batch, touched)
+        self._save(table, rows, "overwrite", batch, touched)
 
     def mark(self, table: str, batch: int, touched: dict[str, Slices]) -> None:
         """Say that the table reflects a batch that changes none of its rows."""
@@ -276,6 +270,13 @@ class Lake:
         found = self.log(table)
         if found is not None:
             found.delete(where)
+
+    def remove_index(self, table: str) -> None:
+        """Put away a damaged table that can be made again; raises InfrastructureError on an object store."""
+        path = self.path(table)
+        if "://" in path:
+            raise InfrastructureError(f"{path} is damaged: remove it, and it is made again from bronze.events")
+        shutil.rmtree(path)
 
     def update(self, table: str, where: str, values: dict[str, str]) -> int:
         """Set columns to SQL expressions in the rows that match; how many did. A table that is not there has none."""
@@ -290,13 +291,8 @@ class Lake:
         touched = {column: slices}
         if self.count(table) == 0:
             self.append(table, staged, batch, touched)
-        elif staged.page is not None:
-            where = None if slices.everything else slices.predicate(column, _quoted)
-            self._save_page(table, staged.page, batch, touched, mode="overwrite", predicate=where)
-        elif slices.everything:
-            self._save(table, staged, "overwrite", batch, touched)
         else:
-            self._save(table, staged, "overwrite", batch, touched, replaceWhere=slices.predicate(column))
+            self._save(table, staged, "overwrite", batch, touched, slices)
 
     def upsert(self, table: str, staged: Staged, batch: int, touched: dict[str, Slices], where: str) -> None:
         """Insert rows and update those with the same key, in one commit; `where` bounds the old rows that may match."""
@@ -343,15 +339,20 @@ class Lake:
         mode: str,
         batch: int,
         touched: dict[str, Slices] | None,
-        **options: str,
+        slices: Slices = EVERYTHING,
     ) -> None:
+        """Write rows, without Spark where they are few; an overwrite replaces the slices only."""
+        column = contract(table).slice or ""
+        if isinstance(rows, Staged) and rows.page is not None:
+            where = None if slices.everything else slices.predicate(column, standard_sql_string)
+            self._save_page(table, rows.page, batch, touched, mode=mode, predicate=where)
+            return
         frame = rows.frame if isinstance(rows, Staged) else rows
-        declared = contract(table)
-        writer = frame.select(*[F.col(c.name).cast(c.type).alias(c.name) for c in declared.columns]).write
+        writer = frame.select(*_typed(table)).write
         writer = writer.format(_FORMAT).mode(mode).option("txnAppId", _APP).option("txnVersion", str(batch))
         writer = writer.option("userMetadata", _note(batch, touched))
-        for key, value in options.items():
-            writer = writer.option(key, value)
+        if not slices.everything:
+            writer = writer.option("replaceWhere", slices.predicate(column))
         writer.save(self.path(table))
 
     def _save_page(
@@ -412,9 +413,9 @@ def _properties(batch: int | None, touched: dict[str, Slices] | None) -> CommitP
     )
 
 
-def _quoted(value: str) -> str:
-    """`value` as a string literal of standard SQL, where a backslash is a backslash."""
-    return "'" + value.replace("'", "''") + "'"
+def _typed(table: str) -> list[Column]:
+    # Storage says nothing about nullability of a computed column; the table's own schema refuses nulls.
+    return [F.col(c.name).cast(c.type).alias(c.name) for c in contract(table).columns]
 
 
 def _page(table: str, rows: list[dict[str, Any]]) -> pa.Table:

@@ -32,15 +32,10 @@ _SIGNS = (
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether trying again is worth it."""
+    """Whether trying again is worth it; of a one-line error what it was made from decides."""
     if isinstance(error, PipelineError):
-        return isinstance(error, InfrastructureError) and is_transient_cause(error)
+        return isinstance(error, InfrastructureError) and error.__cause__ is not None and is_transient(error.__cause__)
     if isinstance(error, (CommitFailedError, ConnectionError, TimeoutError)):
         return True
     text = str(error)
     return any(sign in text for sign in _SIGNS)
-
-
-def is_transient_cause(error: BaseException) -> bool:
-    """Whether what a one-line error was made from may pass."""
-    return error.__cause__ is not None and is_transient(error.__cause__)

@@ -22,7 +22,7 @@ from pipelines.sources import Source
 from tests.model import UNSPECIFIED_COLUMNS
 from tests.model import run as run_model
 from tests.model.strategies import FUNNELS, SITES, random_events, small_settings
-from tests.runs import CANONICAL, Row, as_records, content, differences, in_key_order, land, new_run
+from tests.runs import CANONICAL, Row, as_records, content, differences, in_key_order, land, new_run, no_session
 
 CONTEXT = RunContext(
     settings=small_settings(),
@@ -172,10 +172,6 @@ def differing_from_model(root: Path, records: list[Row]) -> list[str]:
 
 def unbalanced(root: Path) -> list[str]:
     """Sources, and the whole, whose books do not balance."""
-    books = Books.of(Lake(str(root), {}, _no_session))
+    books = Books.of(Lake(str(root), {}, no_session))
     terms = {**books.sources, "all sources": books.total}
     return [f"{name}: {term}" for name, term in terms.items() if term.missing]
-
-
-def _no_session() -> SparkSession:
-    raise AssertionError("a question to the log needs no session")

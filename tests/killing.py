@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pipelines.lake import Lake
 from pipelines.ops.books import Books
 from pipelines.plan import SERVED
-from tests.runs import content
+from tests.runs import content, no_session
 
 PROJECT = Path(__file__).resolve().parent.parent
 Kind = Literal["inside", "commit"]
@@ -115,7 +115,7 @@ def differing(lake: Path, reference: Path) -> list[str]:
 
 def unbalanced(lake: Path) -> list[str]:
     """Sources, and the whole, whose books do not balance or where something is left to do."""
-    books = Books.of(Lake(str(lake), {}, _no_session))
+    books = Books.of(Lake(str(lake), {}, no_session))
     terms = {**books.sources, "all sources": books.total}
     return [f"{name}: {term}" for name, term in terms.items() if term.missing or term.pending]
 
@@ -128,11 +128,7 @@ _RECORDS = {
 
 
 def _records(lake: Path, table: str, columns: str) -> list[dict[str, Any]]:
-    return Lake(str(lake), {}, _no_session).rows(table, f"select {columns} from t order by {columns}")
-
-
-def _no_session() -> Any:
-    raise AssertionError("a question to the log needs no session")
+    return Lake(str(lake), {}, no_session).rows(table, f"select {columns} from t order by {columns}")
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------

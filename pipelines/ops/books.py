@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from pipelines.contracts import standard_sql_string
 from pipelines.lake import Lake
 
 
@@ -50,19 +51,18 @@ class Books:
         What a run decided before it died, and silver.events does not reflect, does not count yet.
         """
         done = lake.batch("silver.events")
-        open_since = f"{{}} <= {done} and ({{}} is null or {{}} > {done})"
         received: Counter[str] = Counter()
         pending: Counter[str] = Counter()
         for (source, batch), records in lake.records_by_batch("bronze.events").items():
             received[source] += records
             if batch > done:
                 pending[source] += records
-        held = open_since.format("decided_in", "released_in", "released_in")
+        held = standing("decided_in", "released_in", done)
         pending += _counted(lake, "ops.held_batches", f"sum(records) as n from t where {held}")
-        letters = open_since.format("judged_in", "replayed_in", "replayed_in")
+        letters = standing("judged_in", "replayed_in", done)
         accepted = _counted(lake, "silver.events", "count(*) as n from t", source="first_source")
         dead = _counted(lake, "ops.dead_letters", f"count(*) as n from t where {letters}")
-        repeats = open_since.format("judged_in", "replaced_in", "replaced_in")
+        repeats = standing("judged_in", "replaced_in", done)
         duplicates = _counted(lake, "ops.duplicates", f"count(*) as n from t where {repeats}")
         names = received.keys() | accepted.keys() | dead.keys() | duplicates.keys() | pending.keys()
         return Books(
@@ -71,6 +71,11 @@ class Books:
                 for name in sorted(names)
             }
         )
+
+
+def standing(since: str, until: str, done: int) -> str:
+    """Predicate on a ledger's rows: decided (`since`) and not taken back (`until`) by a batch that silver reflects."""
+    return f"{since} <= {done} and ({until} is null or {until} > {done})"
 
 
 def _counted(lake: Lake, table: str, select: str, source: str = "source") -> Counter[str]:
@@ -105,7 +110,7 @@ def layer_differences(lake: Lake, since: int) -> dict[str, int]:
         con = duckdb.connect()
         touched = lake.touched_since(sides[0][0], since, sides[0][1])
         for side, (table, day, number) in zip(("l", "r"), sides, strict=True):
-            where = touched.predicate(day, _quoted)
+            where = touched.predicate(day, standard_sql_string)
             sql = f"select site_id, {day} as day, {number} as n from t where {where} group by 1, 2"
             answer = lake.table(table, sql)
             if answer is None:
@@ -117,7 +122,3 @@ def layer_differences(lake: Lake, since: int) -> dict[str, int]:
         assert row is not None
         found[f"slices_differing_in_{name}"] = int(row[0])
     return found
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

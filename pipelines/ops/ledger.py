@@ -22,6 +22,7 @@ def versions(run: Run) -> dict[str, int | None]:
 def record(
     run: Run,
     settings: Settings,
+    books: Books,
     *,
     job: str,
     status: str,
@@ -34,7 +35,6 @@ def record(
     if run.results:
         run.lake.append_rows("ops.quality_results", [result.row(run.run_id, at) for result in run.results])
     after = versions(run)
-    books = Books.of(run.lake)
     changed = {table: [before[table], after[table]] for table in _TRACKED if before[table] != after[table]}
     run.lake.append_rows(
         "ops.runs",

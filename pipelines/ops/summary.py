@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.ops.books import Books
+from pipelines.ops.books import Books, standing
 from pipelines.plan import SERVED
 from pipelines.run import Run
 from pipelines.steps import holds
@@ -16,17 +16,15 @@ _LAYERS = ("bronze.events", *SERVED, "ops.dead_letters", "ops.duplicates")
 
 
 def collect(
-    run: Run, *, job: str, status: str, seconds: float, changed: list[str], error: str | None
+    run: Run, books: Books, *, job: str, status: str, seconds: float, changed: list[str], error: str | None
 ) -> dict[str, Any]:
     """The run's summary as plain values; numbers of sites are those of the last date that each has."""
     lake = run.lake
-    done = lake.batch("silver.events")
+    still = standing("judged_in", "replayed_in", lake.batch("silver.events"))
     dead = lake.rows(
         "ops.dead_letters",
-        "select source, reason, count(*) as records from t"
-        f" where judged_in <= {done} and (replayed_in is null or replayed_in > {done}) group by 1, 2 order by 1, 2",
+        f"select source, reason, count(*) as records from t where {still} group by 1, 2 order by 1, 2",
     )
-    books = Books.of(lake)
     return {
         "run_id": run.run_id,
         "job": job,

@@ -7,7 +7,6 @@ checksum: those are completed when the file is listed and its content is found t
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from pipelines.bronze import events as bronze_events
 from pipelines.bronze.files import LandingFile
 from pipelines.bronze.inspection import Inspection
 from pipelines.bronze.lines import Lines
-from pipelines.errors import InfrastructureError
+from pipelines.contracts import standard_sql_string
 from pipelines.lake import Lake
 
 Row = dict[str, Any]
@@ -62,7 +61,8 @@ def trusted(lake: Lake) -> tuple[list[Row], int]:
     made = {key: row for key, row in _from_bronze(lake, short) if kept.get(key, {}).get("records") != row["records"]}
     rows = list({**kept, **made}.values())
     if damaged:
-        _reset(lake, rows)
+        lake.remove_index(TABLE)
+        lake.replace_rows(TABLE, rows)
     elif made:
         batches = {batch for _, batch, _ in made}
         _replace_batches(lake, rows, batches)
@@ -116,7 +116,7 @@ class StoredLines:
         key = row["batch_id"], row["path"]
         if key not in self._loaded:
             group = next(group for group in self._groups if row in group)
-            among = ", ".join(_text(path) for path in {row["path"] for row in group})
+            among = ", ".join(standard_sql_string(path) for path in {row["path"] for row in group})
             batches = ", ".join(str(batch) for batch in {row["batch_id"] for row in group})
             found = self._query(f"origin in ({among}) and batch_id in ({batches})", row["source"])
             self._loaded = {(row["batch_id"], row["path"]): found.slice(0, 0) for row in group}
@@ -129,13 +129,13 @@ class StoredLines:
 
     def _range(self, row: Row, first: int, count: int) -> pa.Table:
         within = f"position >= {first} and position < {first + count}"
-        where = f"batch_id = {row['batch_id']} and origin = {_text(row['path'])} and {within}"
+        where = f"batch_id = {row['batch_id']} and origin = {standard_sql_string(row['path'])} and {within}"
         return self._query(where, row["source"]).select(_COMPARED)
 
     def _query(self, where: str, source: str) -> pa.Table:
         found = self._lake.table(
             "bronze.events",
-            f"select batch_id, origin, raw, defect from t where source = {_text(source)} and {where} "
+            f"select batch_id, origin, raw, defect from t where source = {standard_sql_string(source)} and {where} "
             "order by batch_id, origin, position",
         )
         assert found is not None  # it has the rows that the index is made from
@@ -187,16 +187,3 @@ def _from_bronze(lake: Lake, batches: set[int]) -> Iterator[tuple[tuple[str, int
     for row in counted:
         path = row.pop("origin")
         yield (row["source"], row["batch_id"], path), {**row, "path": path, **_UNKNOWN}
-
-
-def _reset(lake: Lake, rows: list[Row]) -> None:
-    """Put a damaged table away and write it anew."""
-    path = lake.path(TABLE)
-    if "://" in path:
-        raise InfrastructureError(f"{path} is damaged: remove it, and it is made again from bronze.events")
-    shutil.rmtree(path)
-    lake.replace_rows(TABLE, rows)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

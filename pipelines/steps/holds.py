@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from pipelines.lake import Lake
+from pipelines.ops.books import standing
 from pipelines.quality import gate
 from pipelines.quality.gate import Measured
 from pipelines.run import Run
@@ -140,8 +141,5 @@ def record(run: Run, held: Sequence[Hold], released: Sequence[int], *, target: i
 
 def waiting(lake: Lake) -> list[dict[str, Any]]:
     """The batches that are held now."""
-    done = lake.batch("silver.events")
-    return lake.rows(
-        _TABLE,
-        f"select * from t where decided_in <= {done} and (released_in is null or released_in > {done})",
-    )
+    still = standing("decided_in", "released_in", lake.batch("silver.events"))
+    return lake.rows(_TABLE, f"select * from t where {still}")

@@ -6,7 +6,6 @@ died between the two, the table was lost) or counts otherwise than bronze.events
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from itertools import chain
 from typing import Any
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.bronze import topics
 from pipelines.contracts import Severity
-from pipelines.errors import DataRefusedError, InfrastructureError
+from pipelines.errors import DataRefusedError
 from pipelines.quality.gate import Measured
 from pipelines.run import Run
 from pipelines.sources import Source
@@ -169,10 +168,7 @@ def _readable(run: Run, source: str) -> list[dict[str, Any]]:
         return run.lake.rows(_INDEX, f"select * from t where source = '{source}'")
     except Exception as damage:  # whatever the reader says of a log or file that is missing or broken
         run.progress.log("index_unreadable", table=_INDEX, error=str(damage))
-    path = run.lake.path(_INDEX)
-    if "://" in path:
-        raise InfrastructureError(f"{path} is damaged: remove it, and it is made again from bronze.events")
-    shutil.rmtree(path)
+    run.lake.remove_index(_INDEX)
     return []
 
 

@@ -28,7 +28,7 @@ def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFr
     `days`: the records' local dates.
     """
     near = silver_events.near(days, run.lake.read("silver.events"), context=run.context)
-    compared, seen = run.lake.checkpoint(
+    compared, _, seen = run.lake.checkpoint(
         silver_events.against_stored(accepted, near),
         F.count_if("is_repeat").alias("repeats"),
         F.count_if(~F.col("is_repeat")).alias("new"),
@@ -41,7 +41,7 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     lake, context = run.lake, run.context
     stored = lake.read("silver.events")
     reach = silver_events.near(sorted({*days, *_days_of_client_sessions(run, inserts)}), stored, context=context)
-    sessions, found = lake.checkpoint(
+    sessions, _, found = lake.checkpoint(
         silver_events.touched_sessions(inserts, reach, context=context),
         F.collect_set(F.struct("site_id", "session_date")).alias("starts"),
     )
