@@ -30,6 +30,7 @@ _PROVIDERS_WEBMAIL = re.compile(
 )
 # Links in mails of United Internet lead over deref-gmx.net, deref-web.de, deref-1und1-02.de.
 _DEREFERRER = re.compile(r"deref-([a-z0-9]+)(?:-\d+)?\.")
+_HOST = re.compile(r"[\w.:-]+")
 _READ = 8192  # letters of a URL that are read
 
 SCHEMA = rows.schema("referrer_url", "page_host", "medium", "source", "term", "host")
@@ -69,7 +70,7 @@ def lookup(referrer_urls: pa.Array, page_hosts: pa.Array, own_domains: Collectio
 def describe(referrer_url: str | None, page_host: str | None, own_domains: Collection[str] = ()) -> Referrer:
     """The columns of one referrer."""
     url = _parsed(referrer_url)
-    if url is None or not url.hostname:
+    if url is None or not _HOST.fullmatch(url.hostname or ""):
         return _NONE
     host = bare(url.hostname)
     if any(host == own or host.endswith(f".{own}") for own in own_domains) or host == bare(page_host or ""):
@@ -84,7 +85,8 @@ def describe(referrer_url: str | None, page_host: str | None, own_domains: Colle
 
 def bare(host: str) -> str:
     """A host in lower case without `www.`, port and last dot."""
-    return host.lower().partition(":")[0].rstrip(".").removeprefix("www.")
+    name = host.partition(":")[0] if host.count(":") == 1 else host  # more of them: IPv6
+    return name.lower().rstrip(".").removeprefix("www.")
 
 
 def find(host: str, path: str = "") -> Site | None:

@@ -54,8 +54,10 @@ CASES = [
     ("https://facebook.com.evil.example/", "unknown", None, None),
     ("https://notgoogle.com/", "unknown", None, None),
     ("http://192.0.2.7/", "unknown", None, None),
+    ("http://[2001:db8::7]:8080/", "unknown", None, None),
 ]
 NONE = [None, "", "-", "about:blank", "shop", "/search?q=x", "file:///home/x", "http://", "http://[::1", "javascript:x"]
+NONE += ["https://<script>/", r"http://\xe4\xe5/", "https://a b/"]
 
 
 @pytest.mark.parametrize(("url", "medium", "source", "term"), CASES)
