@@ -8,7 +8,7 @@ use too) replaces it wholly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ def public(text: str | None) -> str | None:
         first = first.partition(":")[0]
     try:
         address: IPv4Address | IPv6Address = ip_address(first)
-    except (ValueError, AddressValueError):
+    except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
