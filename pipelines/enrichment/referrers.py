@@ -31,6 +31,15 @@ _PROVIDERS_WEBMAIL = re.compile(
 # Links in mails of United Internet lead over deref-gmx.net, deref-web.de, deref-1und1-02.de.
 _DEREFERRER = re.compile(r"deref-([a-z0-9]+)(?:-\d+)?\.")
 _HOST = re.compile(r"[\w.:-]+")
+# Names of listed sites that campaigns use as words: `utm_source=shop` is not shop.app.
+_EVERYDAY = frozenset(
+    (
+        *("andi", "atlas", "beacons", "buffer", "classmates", "clubhouse", "delicious", "dev", "ernie"),
+        *("excite", "fireball", "free", "globo", "ilse", "jasper", "kick", "line", "liner", "mamma", "medium"),
+        *("meetup", "minds", "nate", "note", "orange", "otto", "pi", "pocket", "poe", "rumble", "shop"),
+        *("signal", "sputnik", "tagged", "target", "ted", "terra", "walla", "wish", "workplace"),
+    )
+)
 _READ = 8192  # letters of a URL that are read
 
 SCHEMA = rows.schema("referrer_url", "page_host", "medium", "source", "term", "host")
@@ -122,7 +131,7 @@ def _sites() -> dict[str, Site]:
     with SOURCES.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             site = Site(row["category"], row["name"], tuple(row["parameters"].split()))
-            if "." not in row["name"]:
+            if "." not in row["name"] and row["name"].lower() not in _EVERYDAY:
                 found.setdefault(row["name"].lower(), site)
             for domain in row["domains"].split():
                 found[domain] = site

@@ -44,6 +44,7 @@ RULES = [
     ("partner", "link", None, "Referral"),
     ("newsletter", "e-mail", None, "Email"),
     ("email", None, None, "Email"),
+    ("shop", "email", None, "Email"),  # the word, not the shopping site of that name
     ("partner", "affiliate", None, "Affiliates"),
     ("podcast", "audio", None, "Audio"),
     ("sms", None, None, "SMS"),
