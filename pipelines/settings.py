@@ -104,6 +104,12 @@ class TierSettings(Model):
         return self
 
 
+class GeoSettings(Model):
+    """Where places come from: the country from bundled data, or all that a database of one's own (MMDB) says."""
+
+    mmdb: str | None = None
+
+
 class Settings(Model):
     """One environment: base.yaml overridden by its own file."""
 
@@ -118,6 +124,7 @@ class Settings(Model):
     gates: GateSettings
     anomalies: AnomalySettings
     tiers: TierSettings
+    geo: GeoSettings = GeoSettings()
 
 
 def _merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
