@@ -180,6 +180,8 @@ class Site(Model):
     """One web property."""
 
     timezone: str = "UTC"
+    domains: tuple[str, ...] = ()
+    """Hosts besides a page's own that are this site: no referrer, no new visit. Their subdomains are it too."""
     session: SessionRule = SessionRule()
     conversion: ConversionRule = ConversionRule()
     test_users: TestUserRule = TestUserRule()

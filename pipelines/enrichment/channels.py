@@ -59,16 +59,20 @@ class Touch(NamedTuple):
 NOTHING = Touch(None, None, None, None)
 
 
-def lookup(touches: pa.Table, own_domains: Mapping[str, Collection[str]]) -> pa.Table:
+def lookup(
+    touches: pa.Table, own_domains: Mapping[str, Collection[str]], other_sites: Collection[str] = ()
+) -> pa.Table:
     """One row per row of `touches` (columns INPUTS, all strings; others are ignored), in order, with those of Touch.
 
     `click_id`: the name of a click id in the landing page's address, one of CLICK_IDS, or null. `own_domains`:
-    site → its domains besides the page's host. Hand over distinct rows: 50 ms per 1,000 on a slow core, and 5 ms once
-    per process. Memory is that of the rows and the result.
+    site → its domains besides the page's host; `other_sites`: those of sites that are not among them. Hand over
+    distinct rows: 50 ms per 1,000 on a slow core, and 5 ms once per process. Memory is that of the rows and the result.
     """
     given = [touches.column(name).to_pylist() for name in INPUTS]
     touched = zip(*given, strict=True)
-    return rows.table(((*it, *describe(*it[1:], own_domains=own_domains.get(it[0], ()))) for it in touched), SCHEMA)
+    return rows.table(
+        ((*it, *describe(*it[1:], own_domains=own_domains.get(it[0], other_sites))) for it in touched), SCHEMA
+    )
 
 
 def describe(

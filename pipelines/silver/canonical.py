@@ -14,7 +14,8 @@ from pyspark.sql.window import Window
 from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.errors import ConfigurationError
-from pipelines.silver import bots, instants
+from pipelines.silver import instants
+from pipelines.silver.enrich import click_id, foreign_referrer
 from pipelines.sources import CANONICAL_TYPES, KeyedHash, Source
 
 EVENT_TYPES = next(column.accepted for column in contract("silver.events").columns if column.name == "event_type")
@@ -36,7 +37,8 @@ _TYPED_COLUMNS = {column.name: column for column in contract("silver.events").co
 def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFrame:
     """Read bronze rows of one source through its mapping.
 
-    Returns one row per record: the canonical columns of silver.events that depend on the record alone, those of META,
+    Returns one row per record: the canonical columns of silver.events that depend on the record alone and need no
+    lookup (silver/enrich.py), what lookups ask (`user_agent`, `ip`, `click_id`, `foreign_referrer`), those of META,
     `record_hash`, `uncast` (optional field → raw value that had to be nulled), `new_fields` (names that the mapping
     does not know), and `reason` with `detail`: null for an accepted record, else from the list of ops.dead_letters.
     """
@@ -175,7 +177,7 @@ def _within_range(name: str, value: Column) -> Column:
 
 
 def _identified(typed: DataFrame, source: Source) -> DataFrame:
-    """Time, page, identity, type, bot and event id."""
+    """Time, page, identity, type and event id."""
     if source.event_time == "ingested":
         event_time, said_time = F.col("_meta.ingested_at"), F.lit("ingested")
     else:
@@ -187,7 +189,6 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
     is_known = type_.isin(*EVENT_TYPES)
     path = F.coalesce(F.nullif(F.regexp_replace("page_path", "[?#].*$", ""), F.lit("")), _path_of(F.col("page_url")))
     properties = _merged_maps(F.col("properties"), F.col("uncast"), F.col("_unknown"))
-    bot_reason = bots.reason_of_agent(F.col("user_agent"))
     utm = {
         name: F.coalesce(F.col(name), _query_parameter(F.col("page_url"), name))
         for name in typed.columns
@@ -209,7 +210,7 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
             "_host"
         ),
         F.coalesce("anonymous_id", "user_id", "client_session_id").alias("visitor_id"),
-        bot_reason.alias("bot_reason"),
+        click_id(F.col("page_url")).alias("click_id"),
     )
     event_id = F.col("event_id")
     if source.event_id == "position":
@@ -222,7 +223,13 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
     else:
         event_id = F.coalesce(event_id, _content_id())
     kept = [name for name in rows.columns if name not in ("event_id", "_host", "_unknown")]
-    return rows.select(*kept, event_id.alias("event_id"), F.nullif(F.col("_host"), F.lit("")).alias("page_host"))
+    host = F.nullif(F.col("_host"), F.lit(""))
+    return rows.select(
+        *kept,
+        event_id.alias("event_id"),
+        host.alias("page_host"),
+        foreign_referrer(F.col("referrer_url"), host).alias("foreign_referrer"),
+    )
 
 
 def _content_id() -> Column:
@@ -325,11 +332,7 @@ def _judged(rows: DataFrame, source: Source, context: RunContext) -> DataFrame:
         F.to_date(F.from_utc_timestamp("event_time", zone)).alias("event_date"),
         F.to_date("event_time").alias("event_utc_date"),
         F.coalesce("user_id", "visitor_id").alias("person_id"),
-        F.col("bot_reason").isNotNull().alias("is_bot"),
         is_test.alias("is_test_user"),
-        F.lit(None).cast("string").alias("channel"),
-        F.col("utm_source").alias("traffic_source"),
-        F.col("utm_medium").alias("traffic_medium"),
         reason.alias("reason"),
         detail.alias("detail"),
     )

@@ -37,7 +37,7 @@ SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
 
 
 def received(judged: Sequence[DataFrame]) -> DataFrame:
-    """Records with their verdict (silver/canonical.py), a frame a source, as one; `raw` is kept for refused ones only."""
+    """Records with their verdict (silver/canonical.py), a frame a source; `raw` is kept for refused ones only."""
     records = reduce(DataFrame.unionByName, judged)
     return records.withColumn("raw", F.when(F.col("reason").isNotNull(), F.col("raw")))
 

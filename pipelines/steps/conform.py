@@ -24,7 +24,7 @@ from pipelines.silver import canonical
 from pipelines.silver import events as silver_events
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
-from pipelines.steps import holds, repair, requests
+from pipelines.steps import holds, lookups, repair, requests
 
 _DAY = timedelta(days=1)
 
@@ -177,7 +177,7 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
         canonical.build(records.where(F.col("source") == name), source_of(run, name), context=run.context)
         for name in names
     ]
-    accepted = _among_copies(run.lake, frames).where(f"reason is null and is_least and {within}")
+    accepted = _among_copies(run, frames).where(f"reason is null and is_least and {within}")
     again, found, _ = run.lake.checkpoint(
         silver_events.against_stored(accepted, stored).where("record_hash = _old.record_hash")
     )
@@ -254,17 +254,19 @@ def _candidates(run: Run, frames: dict[str, DataFrame], work: Work) -> tuple[Dat
         return run.lake.read("silver.events").limit(0), []
     kept_out = [hold.batch_id for hold in work.held]
     allowed = [frame.where(~F.col("batch_id").isin(kept_out)) if kept_out else frame for frame in frames.values()]
-    candidates = _among_copies(run.lake, allowed)
+    candidates = _among_copies(run, allowed)
     return candidates, _measure(candidates, work)
 
 
-def _among_copies(lake: Lake, judged: list[DataFrame]) -> DataFrame:
-    """Records and their place among the copies of an event, computed once."""
-    records, _, _ = lake.checkpoint(silver_events.received(judged))
+def _among_copies(run: Run, judged: list[DataFrame]) -> DataFrame:
+    """Records enriched, and their place among the copies of an event; computed once."""
+    lake = run.lake
+    records, rows, _ = lake.checkpoint(silver_events.received(judged))
+    enriched = lookups.enriched(run, records, rows)
     several, shared, _ = lake.checkpoint(silver_events.copied(records))
     if not shared:
-        return silver_events.candidates(records, None)
-    return lake.checkpoint(silver_events.candidates(records, several))[0]
+        return silver_events.candidates(enriched, None)
+    return lake.checkpoint(silver_events.candidates(enriched, several))[0]
 
 
 # --- what it says -------------------------------------------------------------------------------------------------
