@@ -14,11 +14,9 @@ from pipelines.gold.touches import DAY_US, MOST, WINDOW_US, is_direct, with_touc
 HALF_LIFE_US = 7 * DAY_US
 DECAY_UNIT = 10**12
 """What a touch at the moment of the conversion weighs under time_decay; weights are whole, so that sums are exact."""
+SUM = "decimal(38,2)"
 UNITS = {"conversions": Decimal("0.000001"), "revenue": Decimal("0.01")}
 """What credits are rounded to: a millionth of a conversion, a minor unit of the currency."""
-
-Weight = Callable[[Column, Column], Column]
-"""(touch, place from 0) → its whole weight; a touch is credited with weight / sum of the weights."""
 
 
 def build(sessions: DataFrame, *, context: RunContext) -> DataFrame:
@@ -39,18 +37,20 @@ def build(sessions: DataFrame, *, context: RunContext) -> DataFrame:
             "site_id",
             F.to_date(F.from_utc_timestamp(F.timestamp_micros("until_us"), timezone)).alias("date"),
             "touches",
-            F.size("touches").alias("n"),
-            _place_of_last_non_direct().alias("last_non_direct"),
-            F.transform("touches", lambda t: _decayed(F.col("until_us") - t["at_us"])).alias("decayed"),
             F.lit(1_000_000).cast("decimal(25,2)").alias("conversions"),
             (F.col("revenue") * 100).cast("decimal(25,2)").alias("revenue"),
+            F.inline(F.array(*[F.struct(F.lit(name).alias("model"), w.alias("weights")) for name, w in _models()])),
         )
     )
-    credits = {model: _credits(model, weight, total) for model, (weight, total) in _models().items()}
-    rows = F.inline(F.concat(*[F.concat(model, F.array(_left_over(model))) for model in credits]))
+    total = F.aggregate("weights", F.lit(0).cast("bigint"), lambda sum_, weight: sum_ + weight)
+    rounded = F.transform(
+        "touches",
+        lambda t, place: _credit(t["touch"], {name: _share(F.col(name), F.get("weights", place)) for name in UNITS}),
+    )
     days = (
-        conversions.withColumns(credits)
-        .select("site_id", "date", rows)
+        conversions.withColumn("total", total)
+        .withColumn("rounded", rounded)
+        .select("site_id", "date", "model", F.inline(F.concat("rounded", F.array(_left_over()))))
         .groupBy("site_id", "date", "model", "channel", "source")
         .agg(*[F.sum(name).alias(name) for name in UNITS])
         .where("conversions <> 0 or revenue <> 0")
@@ -66,73 +66,55 @@ def build(sessions: DataFrame, *, context: RunContext) -> DataFrame:
     )
 
 
-def _models() -> dict[str, tuple[Weight, Column]]:
-    """Each model's weights, and their sum over the touches."""
-    n, one, last = F.col("n"), F.lit(1), F.col("n") - 1
-    middle = n - 2  # touches between the first and the last
-    is_end = [F.lit(0), last]
-    return {
-        "first": (lambda _, place: (place == 0).cast("bigint"), one),
-        "last": (lambda _, place: (place == last).cast("bigint"), one),
-        "last_non_direct": (lambda _, place: (place == F.col("last_non_direct")).cast("bigint"), one),
-        "linear": (lambda _, place: one, n),
-        # 40 % to each end and 20 % over those between are 2 · middle, 2 · middle and 1 each of 5 · middle.
-        "position": (
-            lambda _, place: F.when(middle > 0, F.when(place.isin(*is_end), 2 * middle).otherwise(1)).otherwise(1),
-            F.when(middle > 0, 5 * middle).otherwise(n),
-        ),
-        "time_decay": (
-            lambda _, place: F.get("decayed", place),
-            F.aggregate("decayed", F.lit(0).cast("bigint"), lambda sum_, weight: sum_ + weight),
-        ),
-    }
-
-
-def _place_of_last_non_direct() -> Column:
-    """Place of the last touch that is not direct; of the last one where all are."""
+def _models() -> list[tuple[str, Column]]:
+    """Each model with a whole weight for each touch; a touch is credited with weight / sum of the weights."""
     last = F.size("touches") - 1
-    place = F.transform("touches", lambda t, place: F.when(~is_direct(t["touch"]), place))
-    return F.coalesce(F.array_max(place), last)
+    between = last - 1  # touches that are neither first nor last
+    told = F.transform("touches", lambda t, place: F.when(~is_direct(t["touch"]), place))
+    # 40 % to each end and 20 % over those between are 2 · between, 2 · between and 1 each.
+    end = F.greatest(2 * between, F.lit(1))
+    return [
+        ("first", _weights(lambda _, place: place == 0)),
+        ("last", _weights(lambda _, place: place == last)),
+        ("last_non_direct", _weights(lambda _, place: place == F.coalesce(F.array_max(told), last))),
+        ("linear", _weights(lambda _, place: F.lit(1))),
+        ("position", _weights(lambda _, place: F.when((place == 0) | (place == last), end).otherwise(1))),
+        ("time_decay", _weights(lambda t, _: _decayed(F.col("until_us") - t["at_us"]))),
+    ]
+
+
+def _weights(weight: Callable[[Column, Column], Column]) -> Column:
+    """`weight` of each touch and its place, from 0."""
+    return F.transform("touches", lambda t, place: weight(t, place).cast("bigint"))
 
 
 def _decayed(age_us: Column) -> Column:
     """Half for each seven days before the conversion."""
-    return F.round(F.pow(F.lit(2.0), -age_us / HALF_LIFE_US) * DECAY_UNIT).cast("bigint")
+    return F.round(F.pow(F.lit(2.0), -age_us / HALF_LIFE_US) * DECAY_UNIT)
 
 
-def _credits(model: str, weight: Weight, total: Column) -> Column:
-    """An entry (model, channel, source, conversions, revenue) for each touch, in units."""
-    return F.transform(
-        "touches",
-        lambda t, place: _entry(
-            model,
-            t["touch"],
-            {name: _share(F.col(name), weight(t, place), total) for name in UNITS},
-        ),
-    )
-
-
-def _left_over(model: str) -> Column:
-    """What rounding left of the whole, as one more entry of the last touch."""
-    left = {}
-    for name in UNITS:
-        nothing = F.lit(0).cast("decimal(38,2)")
-        given = F.aggregate(model, nothing, lambda sum_, entry: (sum_ + entry[name]).cast("decimal(38,2)"))  # noqa: B023
-        left[name] = F.col(name) - given
-    return _entry(model, F.element_at("touches", -1)["touch"], left)
-
-
-def _entry(model: str, touch: Column, credits: dict[str, Column]) -> Column:
-    return F.struct(
-        F.lit(model).alias("model"),
-        touch["channel"].alias("channel"),
-        touch["source"].alias("source"),
-        *[credit.cast("decimal(38,2)").alias(name) for name, credit in credits.items()],
-    )
-
-
-def _share(amount: Column, weight: Column, total: Column) -> Column:
+def _share(amount: Column, weight: Column) -> Column:
     """amount × weight / total rounded half up to a whole number, in whole numbers; all of it where all is due."""
+    total = F.col("total")
     doubled = amount * weight.cast("decimal(13,0)") * 2 + total
     divisor = (2 * total).cast("decimal(20,0)")
     return F.when(weight == total, amount).otherwise((doubled - F.pmod(doubled, divisor)) / divisor)
+
+
+def _left_over() -> Column:
+    """What rounding left of the whole, as one more credit of the last touch."""
+    given = {name: F.aggregate(F.col("rounded")[name], F.lit(0).cast(SUM), _add) for name in UNITS}
+    return _credit(F.element_at("touches", -1)["touch"], {name: F.col(name) - given[name] for name in UNITS})
+
+
+def _add(sum_: Column, credit: Column) -> Column:
+    return (sum_ + credit).cast(SUM)
+
+
+def _credit(touch: Column, credits: dict[str, Column]) -> Column:
+    """(channel, source, conversions, revenue), the credits in units."""
+    return F.struct(
+        touch["channel"].alias("channel"),
+        touch["source"].alias("source"),
+        *[credit.cast(SUM).alias(name) for name, credit in credits.items()],
+    )
