@@ -173,6 +173,15 @@ class Session:
         views = self.page_views
         return bool(views) and views[-1].view["page_path"] == end_page
 
+    @property
+    def converted_at(self) -> datetime | None:
+        """Of its first converting event; where the site names an end page, of the exit page view."""
+        if not self.converted:
+            return None
+        first = self.page_views[-1].view if self.site.conversion.end_page is not None else self.converting[0]
+        at: datetime = first["event_time"]
+        return at
+
     @cached_property
     def is_bot(self) -> bool:
         return any(event["is_bot"] for event in self.events)
