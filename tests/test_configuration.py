@@ -225,7 +225,7 @@ def test_a_file_of_the_project_is_named_as_one_would_type_it() -> None:
     ],
 )
 def test_the_last_complete_date_goes_by_the_sites_clock(site: str, now: str, expected: date) -> None:
-    assert load_sites().last_complete_date(site, utc(now)) == expected
+    assert load_sites().of(site).last_complete_date(utc(now)) == expected
 
 
 # --- funnels --------------------------------------------------------------------------------------------------------
