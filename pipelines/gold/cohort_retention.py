@@ -51,11 +51,12 @@ def build(user_days: DataFrame, *, context: RunContext) -> DataFrame:
         F.first("active").over(until_now).alias("cohort_size"),  # at n = 0 everybody is
         F.sum("staying").over(until_now).alias("staying"),
         F.sum("in_window").over(until_now).alias("in_window"),
-        F.explode(F.sequence("n", F.coalesce(F.lead("n").over(cohort) - 1, last_n))).alias("n"),
+        F.coalesce(F.lead("n").over(cohort) - 1, last_n).alias("to_n"),
     )
+    dense = levels.withColumn("n", F.explode(F.sequence("from_n", "to_n")))
     active = F.when(n == F.col("from_n"), F.col("active")).otherwise(0)
     size = F.col("cohort_size")
-    return levels.select(
+    return dense.select(
         "site_id",
         "period",
         period_start(F.col("period"), F.col("cohort"), context).alias("cohort_start"),
