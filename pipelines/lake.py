@@ -175,9 +175,9 @@ class Lake:
             return self.session().createDataFrame(_page(table, []))  # not from Python rows: that starts a worker
         return self.session().read.format(_FORMAT).load(self.path(table))
 
-    def frame(self, rows: list[tuple[Any, ...]], ddl: str) -> DataFrame:
-        """A small frame from rows at hand."""
-        return self.session().createDataFrame(rows, ddl)
+    def frame(self, rows: pa.Table) -> DataFrame:
+        """A small frame from rows at hand; not from Python's own, which would start a Python worker."""
+        return self.session().createDataFrame(rows)
 
     def table(self, table: str, sql: str = "select * from t") -> pa.Table | None:
         """The answer of a query over one table, called `t` in it, without a session; None where it does not exist."""

@@ -155,6 +155,12 @@ class EngagementSettings(Model):
     churn_risk: ChurnRiskSettings
 
 
+class GeoSettings(Model):
+    """Where places come from: the country from bundled data, or all that a database of one's own (MMDB) says."""
+
+    mmdb: str | None = None
+
+
 class Settings(Model):
     """One environment: base.yaml overridden by its own file."""
 
@@ -172,6 +178,7 @@ class Settings(Model):
     engagement: EngagementSettings
     segments: tuple[Literal["device_type", "country", "channel", "tier"], ...]
     """Dimensions of gold.active_users_by_segment_daily."""
+    geo: GeoSettings = GeoSettings()
 
 
 def _merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +237,8 @@ class Site(Model):
     """One web property."""
 
     timezone: str = "UTC"
+    domains: tuple[str, ...] = ()
+    """Hosts besides a page's own that are this site: no referrer, no new visit. Their subdomains are it too."""
     session: SessionRule = SessionRule()
     conversion: ConversionRule = ConversionRule()
     test_users: TestUserRule = TestUserRule()

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from pipelines import runner
 from pipelines.context import RunContext
 from pipelines.contracts import contract
+from pipelines.enrichment import agents
 from pipelines.lake import Lake
 from pipelines.progress import Progress
 from pipelines.run import Run
@@ -55,9 +56,12 @@ def as_records(events: Iterable[Row]) -> list[Row]:
         known = {name: event.get(name) for name in _FIELDS}
         known["user_agent"] = BOT_AGENT if event["is_bot"] else "Mozilla/5.0 (X11) Firefox/145.0"
         line = json.dumps({name: value for name, value in known.items() if value is not None}, default=_text)
+        agent = agents.describe(known["user_agent"])
+        seen = {name: event[name] or getattr(agent, name) for name in ("device_type", "browser", "os")}
         reason = BOT_REASON if event["is_bot"] else None
         digest = hashlib.md5(line.encode()).hexdigest()
-        found.append({**event, "bot_reason": reason, "record_hash": digest, "source": CANONICAL.source, "_line": line})
+        told = {"bot_reason": reason, "record_hash": digest, "source": CANONICAL.source}
+        found.append({**event, **seen, **told, "_line": line})
     return found
 
 

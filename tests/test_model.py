@@ -118,7 +118,7 @@ def test_a_client_session_goes_over_days_and_visitors_and_an_event_without_one_g
 
 def test_measures_of_a_session() -> None:
     [session] = run(
-        event("a", 0, page="/a", utm_medium="mail"),
+        event("a", 0, page="/a", channel="Email", traffic_medium="email", utm_campaign="may"),
         event("b", 1, "click", page="/b", utm_source="ads", utm_campaign="spring", os="Linux", scroll_depth_pct=10),
         event("c", 2, "page_view", page=None, os="Windows", user_id="u1"),
         event("d", 3, "purchase", page="/a", value=Decimal("1.5000"), user_id="u2"),
@@ -148,9 +148,9 @@ def test_measures_of_a_session() -> None:
         "max_scroll_depth_pct": 60,
         "os": "Linux",
         "traffic_source": None,
-        "traffic_medium": "mail",
-        "campaign": None,
-        "channel": None,
+        "traffic_medium": "email",
+        "campaign": "may",
+        "channel": "Email",
         "user_id": "u2",
     }
     assert {column: session[column] for column in expected} == expected

@@ -28,6 +28,9 @@ SCHEMA = pa.schema(
 )
 """The contract's columns for Arrow."""
 
+BLOCKS = pa.schema({"origin": pa.string(), "_block": pa.int64(), "lines": pa.int64(), "_first": pa.int64()})
+"""The rows of `blocks`."""
+
 
 def record_batch(
     raw: pa.Array, defect: pa.Array, first: int, *, source: str, origin: str, ingested_at: datetime, batch_id: int

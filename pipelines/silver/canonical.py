@@ -14,7 +14,8 @@ from pyspark.sql.window import Window
 from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.errors import ConfigurationError
-from pipelines.silver import bots, instants
+from pipelines.silver import instants
+from pipelines.silver.enrich import click_id, foreign_referrer
 from pipelines.sources import CANONICAL_TYPES, KeyedHash, Source
 
 EVENT_TYPES = next(column.accepted for column in contract("silver.events").columns if column.name == "event_type")
@@ -26,6 +27,7 @@ META = ("source", "raw", "origin", "position", "ingested_at", "batch_id", "defec
 DEFECT = "^(not_utf8|too_large)"
 
 _SEPARATOR = "\x1f"
+_MARK = "\ufeff"
 _INSTANTS = ("event_time", "received_at")
 _TEXTS = tuple(name for name, type_ in CANONICAL_TYPES.items() if type_ == "string" and name not in _INSTANTS)
 _CASTS = {name: type_ for name, type_ in CANONICAL_TYPES.items() if name not in (*_TEXTS, *_INSTANTS, "properties")}
@@ -35,7 +37,8 @@ _TYPED_COLUMNS = {column.name: column for column in contract("silver.events").co
 def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFrame:
     """Read bronze rows of one source through its mapping.
 
-    Returns one row per record: the canonical columns of silver.events that depend on the record alone, those of META,
+    Returns one row per record: the canonical columns of silver.events that depend on the record alone and need no
+    lookup (silver/enrich.py), what lookups ask (`user_agent`, `ip`, `click_id`, `foreign_referrer`), those of META,
     `record_hash`, `uncast` (optional field → raw value that had to be nulled), `new_fields` (names that the mapping
     does not know), and `reason` with `detail`: null for an accepted record, else from the list of ops.dead_letters.
     """
@@ -46,47 +49,48 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
 
 
 def _parse(records: DataFrame, source: Source) -> DataFrame:
-    """META as a struct `_meta`, `_malformed`, the known fields, and `_unknown`: those that no mapping names."""
+    """META as a struct `_meta`, `_malformed`, the known fields, and `_unknown`: those that no mapping names.
+
+    What is costly and asked more than once stands in a select of its own, where Spark computes it once.
+    """
     # A byte order mark, or a \r before the line's end, is no part of a record.
-    raw = F.regexp_replace(F.expr(r"trim(trailing ' \t\r' from raw)"), "^\ufeff", "")
+    raw = F.when(F.startswith("raw", F.lit(_MARK)), F.substring("raw", 2, 1 << 30)).otherwise(F.col("raw"))
+    rows = records.select(F.struct(*META).alias("_meta"), raw.alias("_raw"))
     if source.format == "json_lines":
         # As the first of two elements the whole line must be one object: a second object, an array or trailing text is
         # malformed, where parsing the bare line would take the first object and drop the rest without a word. The
         # element after it must be found, so that no bracket in the line can end the array early.
         schema = ",".join(f"`{name}`:string" for name in source.fields)
-        parsed = F.from_json(F.concat(F.lit("["), raw, F.lit(",{}]")), f"array<struct<{schema}>>")
-        record = F.when(F.size(parsed) == 2, F.element_at(parsed, 1))
+        parsed = F.from_json(F.concat(F.lit("["), "_raw", F.lit(",{}]")), f"array<struct<{schema}>>")
+        rows = rows.select("_meta", "_raw", parsed.alias("_parsed"))
+        is_record = F.size("_parsed") == 2
+        record = F.when(is_record, F.get("_parsed", F.lit(0)))
+        rows = rows.select(
+            "_meta", "_raw", record.alias("_record"), F.when(is_record, F.json_object_keys("_raw")).alias("_names")
+        )
+        unknown = _unknown(source)
     else:
         assert source.pattern is not None
         # One pass for all groups: replace the line by its groups, separated, and split. Java's names know no `_`.
+        line = F.expr(r"trim(trailing ' \t\r' from _raw)")
         pattern = re.sub(r"\(\?P<\w+>", "(", source.pattern)
         position = re.compile(source.pattern).groupindex
         groups = _SEPARATOR.join(f"${position[name]}" for name in source.fields)
-        values = F.split(F.regexp_replace(raw, F.lit(pattern), F.lit(groups)), _SEPARATOR)
-        parts = F.struct(*[F.get(values, F.lit(place)).alias(name) for place, name in enumerate(source.fields)])
-        record = F.when(raw.rlike(pattern) & (F.size(values) == len(source.fields)), parts)
-    rows = records.select(F.struct(*META).alias("_meta"), raw.alias("_raw"), record.alias("_record"))
+        values = F.split(F.regexp_replace(line, F.lit(pattern), F.lit(groups)), _SEPARATOR)
+        rows = rows.select("_meta", line.alias("_line"), values.alias("_values"))
+        parts = F.struct(*[F.get("_values", F.lit(place)).alias(name) for place, name in enumerate(source.fields)])
+        is_record = F.rlike("_line", F.lit(pattern)) & (F.size("_values") == len(source.fields))
+        rows = rows.select("_meta", F.when(is_record, parts).alias("_record"))
+        unknown = F.lit(None).cast("map<string,string>")
     fields = [F.col("_record")[name].alias(name) for name in source.fields]
-    found = rows.select("_meta", "_raw", F.col("_record").isNull().alias("_malformed"), *fields)
-    unknown = _unknown(source) if source.format == "json_lines" else F.lit(None).cast("map<string,string>")
-    return found.select("_meta", "_malformed", unknown.alias("_unknown"), *source.fields)
+    return rows.select("_meta", F.col("_record").isNull().alias("_malformed"), unknown.alias("_unknown"), *fields)
 
 
 def _unknown(source: Source) -> Column:
     """The entries of a JSON record that the mapping does not know; null where there are none, as in most records."""
     known = (*source.fields, *source.ignored_fields)
-    names = F.when(~F.col("_malformed"), F.json_object_keys("_raw"))
-    # Sets and lambdas are slow: they are asked only where names outnumber the fields that hold something.
-    held = reduce(lambda left, right: left + right, [F.col(name).isNotNull().cast("int") for name in source.fields])
-    listed = F.array(*[F.lit(name) for name in known])
-    entries = F.from_json("_raw", "map<string,string>")
-    return F.when(
-        F.size(names) > held,
-        F.when(
-            F.size(F.array_except(names, listed)) > 0,
-            F.map_filter(entries, lambda name, _: ~F.array_contains(listed, name)),
-        ),
-    )
+    entries = F.map_filter(F.from_json("_raw", "map<string,string>"), lambda name, _: ~name.isin(*known))
+    return F.when(F.exists("_names", lambda name: ~name.isin(*known)), entries)
 
 
 def _map(parsed: DataFrame, source: Source, context: RunContext) -> DataFrame:
@@ -173,7 +177,7 @@ def _within_range(name: str, value: Column) -> Column:
 
 
 def _identified(typed: DataFrame, source: Source) -> DataFrame:
-    """Time, page, identity, type, bot and event id."""
+    """Time, page, identity, type and event id."""
     if source.event_time == "ingested":
         event_time, said_time = F.col("_meta.ingested_at"), F.lit("ingested")
     else:
@@ -183,9 +187,8 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
         )
     type_ = F.lower("event_type")
     is_known = type_.isin(*EVENT_TYPES)
-    path = F.coalesce(F.col("page_path"), _path_of(F.col("page_url")))
+    path = F.coalesce(F.nullif(F.regexp_replace("page_path", "[?#].*$", ""), F.lit("")), _path_of(F.col("page_url")))
     properties = _merged_maps(F.col("properties"), F.col("uncast"), F.col("_unknown"))
-    bot_reason = bots.reason_of_agent(F.col("user_agent"))
     utm = {
         name: F.coalesce(F.col(name), _query_parameter(F.col("page_url"), name))
         for name in typed.columns
@@ -196,7 +199,7 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
         "event_time": event_time,
         "event_name": F.when(is_known, F.col("event_name")).otherwise(F.coalesce("event_name", "event_type")),
         "event_type": F.when(is_known, type_).when(type_.isNotNull(), F.lit("custom_event")),
-        "page_path": F.nullif(F.regexp_replace(path, "[?#].*$", ""), F.lit("")),
+        "page_path": path,
         "properties": properties,
     }
     rows = typed.select(
@@ -207,7 +210,7 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
             "_host"
         ),
         F.coalesce("anonymous_id", "user_id", "client_session_id").alias("visitor_id"),
-        bot_reason.alias("bot_reason"),
+        click_id(F.col("page_url")).alias("click_id"),
     )
     event_id = F.col("event_id")
     if source.event_id == "position":
@@ -220,7 +223,13 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
     else:
         event_id = F.coalesce(event_id, _content_id())
     kept = [name for name in rows.columns if name not in ("event_id", "_host", "_unknown")]
-    return rows.select(*kept, event_id.alias("event_id"), F.nullif(F.col("_host"), F.lit("")).alias("page_host"))
+    host = F.nullif(F.col("_host"), F.lit(""))
+    return rows.select(
+        *kept,
+        event_id.alias("event_id"),
+        host.alias("page_host"),
+        foreign_referrer(F.col("referrer_url"), host).alias("foreign_referrer"),
+    )
 
 
 def _content_id() -> Column:
@@ -323,11 +332,7 @@ def _judged(rows: DataFrame, source: Source, context: RunContext) -> DataFrame:
         F.to_date(F.from_utc_timestamp("event_time", zone)).alias("event_date"),
         F.to_date("event_time").alias("event_utc_date"),
         F.coalesce("user_id", "visitor_id").alias("person_id"),
-        F.col("bot_reason").isNotNull().alias("is_bot"),
         is_test.alias("is_test_user"),
-        F.lit(None).cast("string").alias("channel"),
-        F.col("utm_source").alias("traffic_source"),
-        F.col("utm_medium").alias("traffic_medium"),
         reason.alias("reason"),
         detail.alias("detail"),
     )

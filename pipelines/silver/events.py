@@ -36,30 +36,47 @@ _OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_CO
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
 
 
-def candidates(judged: Sequence[DataFrame]) -> DataFrame:
-    """Records with their verdict (silver/canonical.py), a frame a source, and their place among the copies of an event.
+def received(judged: Sequence[DataFrame]) -> DataFrame:
+    """Records with their verdict (silver/canonical.py), a frame a source; `raw` is kept for refused ones only."""
+    records = reduce(DataFrame.unionByName, judged)
+    return records.withColumn("raw", F.when(F.col("reason").isNotNull(), F.col("raw")))
+
+
+def copied(records: DataFrame) -> DataFrame:
+    """Hashes of the keys that several accepted records share: (`_key`). They are few where few events were repeated."""
+    accepted = records.where("reason is null").select(_key_hash())
+    return accepted.groupBy("_key").agg(F.count("*").alias("copies")).where("copies > 1").select("_key")
+
+
+def candidates(records: DataFrame, several: DataFrame | None) -> DataFrame:
+    """The records of `received` and their place among the copies of an event.
 
     Grain: one row per record. `arrival`: 1 for the copy that arrived first, by which repeats are booked whatever the
     batches were; `first_source` is its source. `is_least`: the winner, the least (event_time, sequence, hash of raw).
-    `raw` is kept for refused records only.
+    `several`: see `copied`; none where no key is shared. Only what shares a key is sorted.
     """
-    records = reduce(DataFrame.unionByName, judged)
-    slim = records.withColumn("raw", F.when(F.col("reason").isNotNull(), F.col("raw")))
-    # A refused record is alone with itself, so that no crowd of them meets in one task.
-    alone = F.concat_ws(":", "batch_id", "origin", "position")
-    slim = slim.withColumn("_event", F.when(F.col("reason").isNull(), F.col("event_id")).otherwise(alone))
-    copies = Window.partitionBy("site_id", "_event", "event_utc_date")
+    alone = {"arrival": F.lit(1), "first_source": F.col("source"), "is_least": F.lit(True)}
+    if several is None:
+        return records.withColumns(alone)
+    keyed = records.withColumns({"_key": F.when(F.col("reason").isNull(), _key_hash())})
+    copies = Window.partitionBy("_key", *KEY)
     arrived = [F.col("batch_id"), F.col("origin"), F.col("position")]
     by_arrival = copies.orderBy(*arrived)
     # The winner by comparison with the least, so that the order of arrival is the only one that rows are sorted by.
     order = F.struct("event_time", "sequence", "record_hash", *arrived)
-    return slim.withColumns(
+    ranked = keyed.join(several, on="_key", how="left_semi").withColumns(
         {
             "arrival": F.row_number().over(by_arrival),
             "first_source": F.first("source").over(by_arrival.rowsBetween(Window.unboundedPreceding, 0)),
             "is_least": order == F.min(order).over(copies),
         }
-    ).drop("_event")
+    )
+    single = keyed.join(several, on="_key", how="left_anti").withColumns(alone)
+    return single.unionByName(ranked).drop("_key")
+
+
+def _key_hash() -> Column:
+    return F.xxhash64(*KEY).alias("_key")
 
 
 def build(winners: DataFrame, *, context: RunContext) -> DataFrame:

@@ -10,6 +10,11 @@ from pipelines.context import RunContext
 
 _SEPARATOR = "\x1f"
 
+_NEEDED = (
+    *("site_id", "visitor_id", "client_session_id", "event_id", "event_time", "sequence", "event_type"),
+    *("event_date", "event_utc_date", "page_path", "is_bot", "is_test_user"),
+)
+
 
 def event_order() -> list[Column]:
     """The order of events everywhere: (event_time, sequence with none first, event_id)."""
@@ -28,7 +33,10 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     opens a session under inactivity; the client's id is the session under `client`. Frames are whole sessions or run
     from their start, so that one sort per (visitor, session) serves them all.
     """
-    keyed = events.withColumns(
+    # What no window looks at travels as one value: copying sixty columns through two sorts took most of the time.
+    carried = [name for name in events.columns if name not in _NEEDED]
+    packed = events.select(*_NEEDED, F.struct(*carried).alias("_carried")) if carried else events
+    keyed = packed.withColumns(
         {
             "_by_client": uses_client_session(context),
             "_counting": ~(
@@ -88,7 +96,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         context.by_site(lambda site: site.test_users.rule) == "exclude_events", ~F.col("is_test_user")
     ).otherwise(~F.col("_has_test_user"))
     return windowed.select(
-        *events.columns,
+        *[F.col(f"_carried.{name}").alias(name) if name in carried else F.col(name) for name in events.columns],
         "session_id",
         "session_date",
         F.when(F.col("_counting") & (F.col("_view_number") > 0), F.col("_view_number"))

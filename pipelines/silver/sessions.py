@@ -24,7 +24,8 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     )
     counts = F.col("_counts")
     touch = F.struct("_at", "traffic_source", "traffic_medium", F.col("utm_campaign").alias("campaign"), "channel")
-    has_touch = F.coalesce("traffic_source", "traffic_medium", "utm_campaign").isNotNull()
+    # Up to the entry: who comes back from a payment provider in mid-visit has not come from there.
+    is_touch = counts & F.col("channel").isNotNull() & (F.col("is_entry") | F.col("page_view_number").isNull())
     page = F.struct("_at", F.col("page_path").alias("page"), (F.col("event_type") == "page_view").alias("is_view"))
     sessions = marked.groupBy("site_id", "session_id").agg(
         F.min(F.struct("_at", "visitor_id", "person_id")).alias("_first"),
@@ -40,7 +41,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         F.max("session_converted").alias("converted"),
         F.max(F.when(counts, F.col("scroll_depth_pct"))).alias("max_scroll_depth_pct"),
         F.sum(F.when(counts & F.col("_converts"), F.col("value"))).alias("_revenue"),
-        F.min(F.when(counts & has_touch, touch)).alias("_touch"),
+        F.min(F.when(is_touch, touch)).alias("_touch"),
         *[_first_known(name) for name in _ENVIRONMENT],
         F.max("is_bot").alias("is_bot"),
         F.max("is_test_user").alias("has_test_user"),
@@ -50,6 +51,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         F.col("event_count") > 1, F.unix_micros(F.col("end_time")) - F.unix_micros(F.col("start_time"))
     )
     is_long = F.coalesce(duration_us > 10_000_000, F.lit(False))
+    is_direct = F.col("_touch").isNull()
     pages = F.transform("_pages", lambda visit: visit["page"])
     views = F.filter("_pages", lambda visit: visit["is_view"])
     return sessions.select(
@@ -79,9 +81,9 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         "clicks",
         "max_scroll_depth_pct",
         F.coalesce(F.col("_revenue"), F.lit(0)).cast("decimal(28,4)").alias("revenue"),
-        F.col("_touch.channel").alias("channel"),
-        F.col("_touch.traffic_source").alias("traffic_source"),
-        F.col("_touch.traffic_medium").alias("traffic_medium"),
+        F.coalesce("_touch.channel", F.lit("Direct")).alias("channel"),
+        F.coalesce("_touch.traffic_source", F.when(is_direct, F.lit("(direct)"))).alias("traffic_source"),
+        F.coalesce("_touch.traffic_medium", F.when(is_direct, F.lit("(none)"))).alias("traffic_medium"),
         F.col("_touch.campaign").alias("campaign"),
         *[F.col(f"_{name}.{name}").alias(name) for name in _ENVIRONMENT],
         "is_bot",

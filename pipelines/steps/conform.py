@@ -24,7 +24,7 @@ from pipelines.silver import canonical
 from pipelines.silver import events as silver_events
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
-from pipelines.steps import holds, repair, requests
+from pipelines.steps import holds, lookups, repair, requests
 
 _DAY = timedelta(days=1)
 
@@ -132,34 +132,30 @@ def _take_in(run: Run, work: Work, note: StepNote) -> None:
     candidates, measured = _candidates(run, frames, work)
     held = holds.judge(run, work.arrived, measured)
     if held:  # what is held must not compete with the rest: look at the rest alone
-        candidates.unpersist()
         work = replace(work, held=(*work.held, *held))
         candidates, measured = _candidates(run, frames, work)
     if work.held:
         run.failures.append(_pending(work.held))
-    try:
-        totals = _totals(measured)
-        if measured:
-            _judge(run, totals)
-        holds.record(run, work.held, work.released, target=work.target)
-        if work.from_scratch:
-            run.lake.update("ops.duplicates", "replaced_in is null", {"replaced_in": str(work.target)})
-        _write_dead_letters(run, candidates, totals["refused"], work)
-        if not measured:  # whatever came is held
-            nothing = dict.fromkeys(silver_events.SLICE_COLUMNS, NOTHING)
-            run.lake.mark("silver.events", work.target, nothing)
-        elif run.lake.count("silver.events") == 0 or work.from_scratch:
-            if totals["repeats"]:
-                _write_repeats(run, candidates.where("reason is null and arrival > 1"), work)
-            repair.write_all(run, candidates, totals["accepted"], work.target)
-        else:
-            accepted = candidates.where("reason is null")
-            compared, totals["accepted"], totals["repeats"] = repair.compare(run, accepted, totals["days"])
-            if totals["repeats"]:
-                _write_repeats(run, compared.where("is_repeat"), work)
-            repair.insert(run, compared.where("is_winner"), totals["days"], work.target)
-    finally:
-        candidates.unpersist()
+    totals = _totals(measured)
+    if measured:
+        _judge(run, totals)
+    holds.record(run, work.held, work.released, target=work.target)
+    if work.from_scratch:
+        run.lake.update("ops.duplicates", "replaced_in is null", {"replaced_in": str(work.target)})
+    _write_dead_letters(run, candidates, totals["refused"], work)
+    if not measured:  # whatever came is held
+        nothing = dict.fromkeys(silver_events.SLICE_COLUMNS, NOTHING)
+        run.lake.mark("silver.events", work.target, nothing)
+    elif run.lake.count("silver.events") == 0 or work.from_scratch:
+        if totals["repeats"]:
+            _write_repeats(run, candidates.where("reason is null and arrival > 1"), work)
+        repair.write_all(run, candidates, totals["accepted"], work.target)
+    else:
+        accepted = candidates.where("reason is null")
+        compared, totals["accepted"], totals["repeats"] = repair.compare(run, accepted, totals["days"])
+        if totals["repeats"]:
+            _write_repeats(run, compared.where("is_repeat"), work)
+        repair.insert(run, compared.where("is_winner"), totals["days"], work.target)
     note.words = f"{totals['accepted']:,} accepted, {totals['repeats']:,} repeats, {totals['refused']:,} refused"
     note.fields = {"events_processed": totals["received"], "batch_id": work.target, "held": len(work.held)}
     note.fields |= {name: totals[name] for name in ("accepted", "repeats", "refused")}
@@ -181,7 +177,7 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
         canonical.build(records.where(F.col("source") == name), source_of(run, name), context=run.context)
         for name in names
     ]
-    accepted = silver_events.candidates(frames).where(f"reason is null and is_least and {within}")
+    accepted = _among_copies(run, frames).where(f"reason is null and is_least and {within}")
     again, found, _ = run.lake.checkpoint(
         silver_events.against_stored(accepted, stored).where("record_hash = _old.record_hash")
     )
@@ -253,20 +249,31 @@ def _as_received() -> list[Column]:
 
 
 def _candidates(run: Run, frames: dict[str, DataFrame], work: Work) -> tuple[DataFrame, list[dict[str, Any]]]:
-    """Records among their copies, kept in memory by the pass that measures them."""
+    """Records among their copies, computed once, and what they say."""
     if not frames:
         return run.lake.read("silver.events").limit(0), []
     kept_out = [hold.batch_id for hold in work.held]
     allowed = [frame.where(~F.col("batch_id").isin(kept_out)) if kept_out else frame for frame in frames.values()]
-    candidates = silver_events.candidates(allowed).persist()
+    candidates = _among_copies(run, allowed)
     return candidates, _measure(candidates, work)
+
+
+def _among_copies(run: Run, judged: list[DataFrame]) -> DataFrame:
+    """Records enriched, and their place among the copies of an event; computed once."""
+    lake = run.lake
+    records, rows, _ = lake.checkpoint(silver_events.received(judged))
+    enriched = lookups.enriched(run, records, rows)
+    several, shared, _ = lake.checkpoint(silver_events.copied(records))
+    if not shared:
+        return silver_events.candidates(enriched, None)
+    return lake.checkpoint(silver_events.candidates(enriched, several))[0]
 
 
 # --- what it says -------------------------------------------------------------------------------------------------
 
 
 def _measure(candidates: DataFrame, work: Work) -> list[dict[str, Any]]:
-    """Everything that gates, books and look-ups need, a row per batch, in one pass that also fills the cache."""
+    """Everything that gates, books and look-ups need, a row per batch, in one pass."""
     accepted = F.col("reason").isNull()
     first = accepted & (F.col("arrival") == 1)
     checks = gate.checks_on(contract("silver.events"), candidates.columns)

@@ -254,9 +254,7 @@ def _take_by_spark(run: Run, source: str, landing: Landing, files: list[NewFile]
     batch = run.lake.last_batch() + 1
     frame = bronze_events.build(
         lines.where(~lines["origin"].isin(others)) if others else lines,
-        run.lake.frame(
-            [tuple(block) for block in counted], "origin string, _block bigint, lines bigint, _first bigint"
-        ),
+        run.lake.frame(pa.Table.from_pylist([block.asDict() for block in counted], schema=bronze_events.BLOCKS)),
         source=source,
         batch_id=batch,
         ingested_at=run.context.started_at,

@@ -21,6 +21,7 @@ CANDIDATE_COLUMNS = (
     *("user_id", "anonymous_id", "client_session_id"),
     *("page_url", "page_path", "page_host", "page_title", "referrer_url", "element_selector", "element_text"),
     *("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"),
+    *("channel", "traffic_source", "traffic_medium"),
     *("device_type", "browser", "os", "country", "region", "city"),
     *("load_time_ms", "scroll_depth_pct", "value", "currency"),
     *("is_bot", "bot_reason", "is_test_user", "properties", "source", "record_hash"),

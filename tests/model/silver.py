@@ -39,9 +39,6 @@ def _session_events(session: Session) -> list[Row]:
                 "is_entry": own.is_entry if own else False,
                 "is_exit": own.is_exit if own else False,
                 "time_on_page_us": own.time_on_page_us if own else None,
-                "channel": None,  # not derived yet
-                "traffic_source": event["utm_source"],
-                "traffic_medium": event["utm_medium"],
                 "is_countable": session.is_countable_event(event),
             }
         )
@@ -68,12 +65,14 @@ def _session_row(session: Session) -> Row:
         return first_known(event[column] for event in counting)
 
     is_long = duration_us is not None and duration_us > 10_000_000
+    entry = counting.index(views[0]) if views else len(counting)
     touches = (
-        (event["utm_source"], event["utm_medium"], event["utm_campaign"])
-        for event in counting
-        if (event["utm_source"], event["utm_medium"], event["utm_campaign"]) != (None, None, None)
+        (event["channel"], event["traffic_source"], event["traffic_medium"], event["utm_campaign"])
+        for event in counting[: entry + 1]
+        if event["channel"] is not None
     )
-    source, medium, campaign = next(touches, (None, None, None))  # never mixed from several events
+    # Never mixed from several events.
+    channel, source, medium, campaign = next(touches, ("Direct", "(direct)", "(none)", None))
     return {
         "site_id": session.site_id,
         "session_id": session.session_id,
@@ -101,7 +100,7 @@ def _session_row(session: Session) -> Row:
         "clicks": count("click"),
         "max_scroll_depth_pct": max(depths, default=None),
         "revenue": sum((e["value"] for e in session.converting if e["value"] is not None), Decimal(0)),
-        "channel": None,  # not derived yet
+        "channel": channel,
         "traffic_source": source,
         "traffic_medium": medium,
         "campaign": campaign,

@@ -16,6 +16,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from pipelines.enrichment import channels
 from pipelines.settings import (
     ConversionRule,
     Funnel,
@@ -199,6 +200,9 @@ def _made(number: int, content: Row) -> Row:
         "source": "web",
         **content,
     }
+    campaign = event["utm_source"], event["utm_medium"], event["utm_campaign"]
+    said = channels.describe(None, None, *campaign, None)
+    event |= {"channel": said.channel, "traffic_source": said.traffic_source, "traffic_medium": said.traffic_medium}
     event["record_hash"] = hashlib.md5(str(number).encode()).hexdigest()
     return event
 

@@ -150,8 +150,6 @@ DATES = [
     ("unlisted", "2026-01-05T23:59:59Z", "2026-01-05", "2026-01-05"),
 ]
 
-AGENTS = [({}, None), ({"user_agent": ""}, "empty_user_agent"), ({"user_agent": "curl/8"}, "declared_bot")]
-
 UNKNOWN = line(plan="pro", nested={"b": [1]}, properties={"a": "1"})
 CLASHING = line(value="cheap", properties={"value": "of the page", "a": None}, plan="pro")
 TWICE = FINE[:-1] + ', "user_id": "first", "plan": "a", "plan": "b", "user_id": "last", "properties": {"k": 1, "k": 2}}'
@@ -194,7 +192,7 @@ def judged(spark: SparkSession, context: MakeContext) -> Judge:
     lines += [line(page_url=url) for url, *_ in (*PAGES, *CAMPAIGNS)] + [
         line(page_url=CAMPAIGNS[0][0], utm_source="own")
     ]
-    tables: list[list[Any]] = [[*TYPES], [*IDENTITIES], [*TEST_USERS], [*AGENTS]]
+    tables: list[list[Any]] = [[*TYPES], [*IDENTITIES], [*TEST_USERS]]
     given: list[dict[str, Any]] = [case[0] for table in tables for case in table]
     lines += [line(**changes) for changes in given]
     lines += [line(site_id=site, event_time=time) for site, time, *_ in DATES]
@@ -293,7 +291,6 @@ def test_path_and_host_come_from_the_address(judged: Judge, url: str | None, pat
 def test_the_campaign_comes_from_the_address(judged: Judge, url: str, expected: tuple[str | None, ...]) -> None:
     event = judged[line(page_url=url)]
     assert (event["utm_source"], event["utm_medium"], event["utm_campaign"]) == expected
-    assert (event["traffic_source"], event["traffic_medium"]) == expected[:2]
 
 
 def test_a_campaign_field_stands_before_the_address(judged: Judge) -> None:
@@ -334,13 +331,6 @@ def test_test_users_are_marked_by_the_record_or_by_the_sites_pattern(
 def test_the_date_is_the_sites_own(judged: Judge, site: str, time: str, local: str, in_utc: str) -> None:
     event = judged[line(site_id=site, event_time=time)]
     assert (event["event_date"], event["event_utc_date"]) == (day(local), day(in_utc))
-
-
-@pytest.mark.parametrize(("changes", "reason"), AGENTS)
-@pytest.mark.fault(of="identity", injected="records of bots", holds="flagged with a reason, never dropped")
-def test_a_bot_is_flagged_and_not_refused(judged: Judge, changes: dict[str, Any], reason: str | None) -> None:
-    event = judged[line(**changes)]
-    assert (event["reason"], event["is_bot"], event["bot_reason"]) == (None, reason is not None, reason)
 
 
 @pytest.mark.parametrize(

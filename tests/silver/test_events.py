@@ -34,7 +34,8 @@ def line(event_id: str, minute: float, **more: object) -> str:
 def test_the_least_time_wins_and_the_first_arrival_is_no_repeat(spark: SparkSession, context: MakeContext) -> None:
     lines = [line("a", 5), line("a", 3), line("a", 3, sequence=1), line("b", 0), "not json", "not json"]
     records = records_frame(spark, CANONICAL.source, lines)
-    rows = silver_events.candidates([canonical.build(records, CANONICAL, context=context())])
+    judged = silver_events.received([canonical.build(records, CANONICAL, context=context())])
+    rows = silver_events.candidates(judged, silver_events.copied(judged))
     found = {(r["position"], r["reason"], r["arrival"] == 1, r["is_least"]) for r in rows.collect()}
     assert found == {
         (1, None, True, False),

@@ -14,6 +14,7 @@ from pipelines.silver.events import SESSION_COLUMNS
 from tests.conftest import MakeContext
 from tests.rows import Row, events_frame
 
+TOUCH = ("channel", "traffic_source", "traffic_medium", "campaign")
 NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
 
 
@@ -99,11 +100,17 @@ def test_the_first_touch_is_taken_whole_from_one_event(spark: SparkSession, cont
     (row,) = built(
         spark,
         context(),
-        event(0),
-        event(1, traffic_source="news", utm_campaign=None),
-        event(2, traffic_source="ads", traffic_medium="cpc", utm_campaign="spring"),
+        event(0, "custom_event"),
+        event(1, channel="Unassigned", traffic_source="news", utm_campaign=None),
+        event(2, channel="Paid Search", traffic_source="ads", traffic_medium="cpc", utm_campaign="spring"),
     )
-    assert some(row, "traffic_source", "traffic_medium", "campaign") == ("news", None, None)
+    assert some(row, *TOUCH) == ("Unassigned", "news", None, None)
+
+
+def test_a_visit_that_says_nothing_until_its_entry_is_direct(spark: SparkSession, context: MakeContext) -> None:
+    back_from_paying = {"channel": "Referral", "traffic_source": "bank.example", "traffic_medium": "referral"}
+    (row,) = built(spark, context(), event(0), event(1, **back_from_paying))
+    assert some(row, *TOUCH) == ("Direct", "(direct)", "(none)", None)
 
 
 def test_under_exclude_events_a_test_users_events_take_no_part(spark: SparkSession, context: MakeContext) -> None:

@@ -1,0 +1,1 @@
+"""Lookups over distinct values: user agents, referrers and campaigns, addresses. Plain Python and Arrow, no Spark."""
