@@ -14,21 +14,28 @@ from pyspark.sql import DataFrame
 
 from pipelines.contracts import Contract, contract
 from pipelines.gold import (
+    active_users_by_segment_daily,
     active_users_daily,
+    activity_histogram,
     attribution_daily,
+    cohort_progression,
+    cohort_retention,
     devices_daily,
+    engagement_actions_daily,
     engagement_tiers_daily,
     flow_patterns_daily,
     flow_transitions_daily,
     funnel_daily,
     geo_daily,
     journey_stats_daily,
+    lifecycle,
     page_metrics_daily,
     page_performance_daily,
     session_anomalies,
     touch_paths_daily,
     traffic_5min,
     traffic_sources_daily,
+    user_engagement,
 )
 from pipelines.silver import sessions, user_days
 
@@ -57,7 +64,14 @@ GOLD = (
     Step("gold.journey_stats_daily", journey_stats_daily.build),
     Step("gold.funnel_daily", funnel_daily.build),
     Step("gold.active_users_daily", active_users_daily.build),
+    Step("gold.active_users_by_segment_daily", active_users_by_segment_daily.build),
+    Step("gold.activity_histogram", activity_histogram.build),
     Step("gold.engagement_tiers_daily", engagement_tiers_daily.build),
+    Step("gold.lifecycle", lifecycle.build),
+    Step("gold.cohort_retention", cohort_retention.build),
+    Step("gold.user_engagement", user_engagement.build),
+    Step("gold.cohort_progression", cohort_progression.build),
+    Step("gold.engagement_actions_daily", engagement_actions_daily.build),
     Step("gold.page_metrics_daily", page_metrics_daily.build),
     Step("gold.traffic_5min", traffic_5min.build),
     Step("gold.traffic_sources_daily", traffic_sources_daily.build),

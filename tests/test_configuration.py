@@ -104,6 +104,23 @@ def test_lists_and_values_are_replaced_and_mappings_merged(tmp_path: Path) -> No
         ),
         ({"anomalies": {"error_words": []}}, "anomalies.error_words: Tuple should have at least 1 item"),
         ({"tiers": {"casual": 6}}, "tiers: expected 30 >= power > core > regular > casual >= 1"),
+        ({"segments": ["browser"]}, "segments.0: Input should be 'device_type', 'country', 'channel' or 'tier'"),
+        (
+            {"engagement": {"declining_below": 1.5}},
+            "engagement.declining_below: Input should be less than or equal to 1",
+        ),
+        (
+            {"engagement": {"churn_risk": {"declining": 0.1234}}},
+            "engagement.churn_risk.declining: Decimal input should have no more than 3 decimal places",
+        ),
+        (
+            {"engagement": {"churn_risk": {"active_days": [{"below": 6, "risk": 0.1}, {"below": 3, "risk": 0.3}]}}},
+            "engagement.churn_risk: active_days: expected rising limits, the first that holds counts",
+        ),
+        (
+            {"engagement": {"churn_risk": {"days_since_active": [{"above": 3, "risk": 0}, {"above": 7, "risk": 0}]}}},
+            "engagement.churn_risk: days_since_active: expected falling limits, the first that holds counts",
+        ),
         ({"earliest_time": "early"}, "earliest_time: Input should be a valid datetime"),
     ],
 )
@@ -225,7 +242,7 @@ def test_a_file_of_the_project_is_named_as_one_would_type_it() -> None:
     ],
 )
 def test_the_last_complete_date_goes_by_the_sites_clock(site: str, now: str, expected: date) -> None:
-    assert load_sites().last_complete_date(site, utc(now)) == expected
+    assert load_sites().of(site).last_complete_date(utc(now)) == expected
 
 
 # --- funnels --------------------------------------------------------------------------------------------------------

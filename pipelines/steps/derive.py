@@ -1,4 +1,8 @@
-"""Silver and gold tables that are functions of (site, date) slices of their inputs: recompute what was touched."""
+"""Silver and gold tables that are derived from others: recompute what was touched since the batch they reflect.
+
+Most are functions of (site, date) slices of their inputs. The rest (`write: replace`) need the whole of an input, such
+as a person's history; they are made again as soon as an input moved, or the last complete date where they depend on it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from pipelines.contracts import Contract
 from pipelines.plan import Step, waves
 from pipelines.quality import gate
 from pipelines.run import Run
-from pipelines.slices import NOTHING, Slices
+from pipelines.slices import EVERYTHING, NOTHING, Slices
 
 # Tables of one wave that are built side by side: small steps wait for the driver more than for a core.
 _SIDE_BY_SIDE = 4
@@ -27,16 +31,17 @@ def derive(run: Run, steps: tuple[Step, ...]) -> None:
 
 
 def _update(run: Run, step: Step) -> None:
-    """Recompute the slices of one table that its inputs touched since the batch it reflects."""
+    """Recompute the slices of one table that its inputs touched, or the whole where it cannot be cut."""
     declared, table = step.contract, step.table
     batch = min(run.lake.batch(name) for name in step.inputs)
     done = run.lake.batch(table)
-    if done >= batch:
-        return
     touched = NOTHING
-    for name, column in declared.inputs.items():
-        assert column is not None
-        touched |= run.lake.touched_since(name, done, column)
+    if done < batch:
+        for name, column in declared.inputs.items():
+            touched |= run.lake.touched_since(name, done, column or "")
+    another_day = declared.as_of and batch > 0 and run.lake.made_for(table) != run.context.last_dates
+    if declared.write == "replace" and (touched or another_day):
+        touched = EVERYTHING
     if not touched:
         return
     run.warm_up()
@@ -51,11 +56,11 @@ def _update(run: Run, step: Step) -> None:
 
 def _replace(run: Run, step: Step, slices: Slices, needed: Slices, batch: int) -> int:
     declared, lake = step.contract, run.lake
-    assert declared.slice is not None
+    in_slices = slices.predicate(declared.slice or "")
     inputs = [lake.read(name).where(needed.predicate(column or "")) for name, column in declared.inputs.items()]
-    built = step.build(*inputs, context=run.context).where(slices.predicate(declared.slice))
+    built = step.build(*inputs, context=run.build_context).where(in_slices)
     if declared.first_written_columns and lake.count(step.table):
-        built = _keep_first_written(built, lake.read(step.table).where(slices.predicate(declared.slice)), step)
+        built = _keep_first_written(built, lake.read(step.table).where(in_slices), step)
     checks = declared.row_checks()
     staged = lake.stage(step.table, built, gate.violations(checks))
     crossing: gate.Gate = "bronze→silver" if declared.layer == "silver" else "silver→gold"
@@ -63,7 +68,10 @@ def _replace(run: Run, step: Step, slices: Slices, needed: Slices, batch: int) -
     run.judge(
         crossing, step.table, gate.row_rules(checks, staged.measured, staged.rows, expected=expected), staged.rows
     )
-    lake.replace_slices(step.table, staged, slices, batch)
+    if declared.write == "replace":
+        lake.overwrite(step.table, staged, batch, {}, run.context.last_dates if declared.as_of else None)
+    else:
+        lake.replace_slices(step.table, staged, slices, batch)
     return staged.rows
 
 
