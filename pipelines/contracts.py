@@ -76,6 +76,9 @@ class Contract(Model):
     """Input table → its column whose dates say which slices of this table a change touches."""
     looks_back_days: int = Field(default=0, ge=0)
     """How many days before its date a row's inputs reach."""
+    looks_ahead: dict[str, str] = Field(default_factory=dict)
+    """Input table → its column by whose dates a row also reads it, from its own date on, for as many days as the step's
+    `days_ahead` says by the configuration; not at all where it says None."""
     write: Literal["append", "upsert", "replace_slices", "replace"]
     slice: str | None = None
     key: tuple[str, ...]

@@ -12,7 +12,8 @@ import yaml
 
 from pipelines.config import CONF, display_path
 from pipelines.errors import ConfigurationError
-from pipelines.settings import load_funnels, load_settings, load_sites
+from pipelines.funnels import load_funnels
+from pipelines.settings import load_settings, load_sites
 from tests.rows import utc
 
 ENVIRONMENTS = sorted(path.stem for path in (CONF / "settings").iterdir() if path.stem != "base")

@@ -9,8 +9,8 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.contracts import contract
+from pipelines.funnels import load_funnels
 from pipelines.gold import funnel_daily
-from pipelines.settings import load_funnels
 from tests.conftest import MakeContext
 from tests.rows import Row, day, events_frame, utc
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.settings import Funnels, Settings, Sites
+from pipelines.funnels import Funnels
+from pipelines.settings import Settings, Sites
 
 from . import gold, silver
 from .anomalies import session_anomalies
+from .funnels import funnel_daily
 from .sessions import CANDIDATE_COLUMNS, Row, deduplicate, sessionize
 
 __all__ = ["CANDIDATE_COLUMNS", "UNSPECIFIED_COLUMNS", "Row", "run"]
@@ -33,15 +35,16 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings) -
     """
     distinct = deduplicate(events)
     sessions = sessionize(distinct, sites)
+    events_of_sessions = silver.events(sessions)
     user_days = silver.user_days(sessions)
     return {
-        "silver.events": silver.events(sessions),
+        "silver.events": events_of_sessions,
         "silver.sessions": silver.sessions(sessions),
         "silver.user_days": user_days,
         "gold.active_users_daily": gold.active_users_daily(user_days, sites),
         "gold.engagement_tiers_daily": gold.engagement_tiers_daily(user_days, sites, settings.tiers),
         "gold.journey_stats_daily": gold.journey_stats_daily(sessions),
-        "gold.funnel_daily": gold.funnel_daily(sessions, funnels),
+        "gold.funnel_daily": funnel_daily(events_of_sessions, funnels),
         "gold.page_metrics_daily": gold.page_metrics_daily(sessions),
         "gold.session_anomalies": session_anomalies(sessions, settings.anomalies),
         "duplicates": len(events) - len(distinct),

@@ -16,11 +16,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from pipelines.funnels import Funnel, Funnels, FunnelStep
 from pipelines.settings import (
     ConversionRule,
-    Funnel,
-    Funnels,
-    FunnelStep,
     SessionRule,
     Settings,
     Site,
