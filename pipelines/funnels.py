@@ -13,7 +13,7 @@ Touch = Literal[
     "channel", "traffic_source", "traffic_medium", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"
 ]
 """What says where a visit came from."""
-Breakdown = Touch | Literal["device_type", "browser", "os", "country", "region"]
+Breakdown = Literal[Touch, "device_type", "browser", "os", "country", "region"]
 
 
 class EventPattern(Model):

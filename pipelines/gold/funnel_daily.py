@@ -16,8 +16,8 @@ from pipelines.gold.ratios import ratio
 
 Numbered = dict[int, Funnel]
 """Funnels by their position in the configuration."""
-_JOURNEY = "funnel int, breakdown string, reached array<bigint>"
-"""A journey in a funnel: for each of its steps the µs from the first, null where it is not reached."""
+_JOURNEY = "number int, breakdown string, reached array<bigint>"
+"""A journey in the funnel of that number: for each of its steps the µs from the first, null where it is not reached."""
 
 
 def build(events: DataFrame, *, context: RunContext) -> DataFrame:
@@ -41,7 +41,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     percentiles = F.array(*[F.percentile(F.get("reached", i), [0.5, 0.9]) for i in range(measured)])
     days = (
         reduce(DataFrame.unionByName, journeys)
-        .groupBy("site_id", "date", "funnel", "breakdown")
+        .groupBy("site_id", "date", "number", "breakdown")
         .agg(
             F.count(F.lit(1)).alias("journeys"),
             counts.cast("array<bigint>").alias("counts"),
@@ -50,6 +50,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     )
     names = _of_funnel([F.array(*[F.lit(step.name) for step in funnel.steps]) for _, funnel in named], "array<string>")
     is_presence = _of_funnel([F.lit(funnel.mode == "presence") for _, funnel in named], "boolean")
+    timed = F.when(~is_presence, F.col("percentiles"))  # without an order there is no time from step to step
     steps = days.select(
         "site_id",
         "date",
@@ -57,7 +58,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         "breakdown",
         "journeys",
         F.when(is_presence, F.col("journeys")).otherwise(F.get("counts", F.lit(0))).alias("whole"),
-        F.inline(F.transform(names, _step)),
+        F.inline(F.transform(names, lambda name, number: _step(name, number, timed))),
     )
     count, before, zero = F.col("count"), F.col("before"), F.lit(0)
     lost_next = F.greatest(zero, count - F.coalesce("after", count))
@@ -74,27 +75,27 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         ratio(lost_next, count).alias("drop_off_rate"),
         ratio(count, before).alias("step_rate"),
         ratio(count, F.col("whole")).alias("conversion_rate"),
-        F.col("median_seconds"),
-        F.col("p90_seconds"),
+        "median_seconds",
+        "p90_seconds",
     )
 
 
 def _of_funnel(values: Sequence[Column], kind: str) -> Column:
     """The value that belongs to the row's funnel."""
-    return F.get(F.array(*values).cast(f"array<{kind}>"), F.col("funnel"))
+    return F.get(F.array(*values).cast(f"array<{kind}>"), F.col("number"))
 
 
-def _step(name: Column, number: Column) -> Column:
+def _step(name: Column, number: Column, percentiles: Column) -> Column:
     """A step with the journeys that reached it, the step before (all journeys for the first) and the one after."""
-    percentiles = F.get("percentiles", number)
+    times = F.get(percentiles, number)
     return F.struct(
         (number + 1).alias("step_number"),
         name.alias("step"),
         F.when(number == 0, F.col("journeys")).otherwise(F.get("counts", number - 1)).alias("before"),
         F.get("counts", number).alias("count"),
         F.get("counts", number + 1).alias("after"),
-        (F.get(percentiles, 0) / MICROS).alias("median_seconds"),
-        (F.get(percentiles, 1) / MICROS).alias("p90_seconds"),
+        (F.get(times, 0) / MICROS).alias("median_seconds"),
+        (F.get(times, 1) / MICROS).alias("p90_seconds"),
     )
 
 
@@ -152,7 +153,7 @@ def _in_funnels(funnels: Numbered, reached: dict[int, Column]) -> Column:
         touch = (
             F.coalesce(f"first_{funnel.breakdown}.value", F.lit("(not set)")) if funnel.breakdown else F.lit("(all)")
         )
-        row = F.struct(F.lit(n).alias("funnel"), touch.alias("breakdown"), reached[n].alias("reached"))
+        row = F.struct(F.lit(n).alias("number"), touch.alias("breakdown"), reached[n].alias("reached"))
         rows.append(row if funnel.sites is None else F.when(F.col("site_id").isin(*funnel.sites), row))
     return F.array_compact(F.array(*rows).cast(f"array<struct<{_JOURNEY}>>"))
 

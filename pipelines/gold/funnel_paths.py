@@ -8,7 +8,7 @@ A *chain* for position p is struct(times, killed_at): when steps p + 1, p + 2 â€
 and the first exclusion that comes between the steps it must not come between (null: none).
 
 The fold is written as a SQL expression: as Column calls it is thousands of round trips to the JVM, half a second a
-funnel. In it `s` is the state and `e` the event that is met; what `s` says of its own instant is judged when it is left.
+funnel. In it `s` is the state and `e` the event that is met; an instant is judged when the fold leaves it.
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ class _Mode:
 
 
 def _ordered(funnel: Funnel) -> _Mode:
-    """Remembered: `filled`, the steps that the events met at the instant can fill, and `after`, chains strictly after it.
+    """Remembered: `filled`, what the events met at the instant can fill, and `after`, a chain for each position.
 
     Events of one instant may follow each other in either order, but each fills one step: `filled` holds the largest
-    sets of steps that they can fill (their subsets can be filled as well), `after` the chain for each position.
+    sets of steps that they can fill (their subsets can be filled as well). The chains begin strictly after the instant.
     """
     size = len(funnel.steps)
     steps, filled = _steps("e", funnel), f"if({_IS_NEW}, array(0), s.memory.filled)"
@@ -192,10 +192,9 @@ def _prepended(funnel: Funnel, at: str, position: int, run: str, following: str)
     An exclusion between steps i and j kills it where it happens after i and before j, or after i where j is not
     reached; whether that is still within the attempt's window is judged where the attempt starts.
     """
-    later = "s.later"
     kills = [f"{following}.killed_at"]
     for number, (first, last) in enumerate(funnel.exclusions):
-        happens = f"{later}[{number}]"
+        happens = f"s.later[{number}]"
         if at == "e":
             happens = f"if({_IS_NEW} and (s.excluded & {1 << number}) <> 0, s.at, {happens})"
         if first > position:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
@@ -180,7 +179,3 @@ def test_every_attempt_tried_by_brute_force_comes_to_the_same(spark: SparkSessio
             times = best_attempt(events, events, funnel)
             expected = [int((time - times[0]).total_seconds()) for time in times]
             assert found == expected, (journey, funnel.model_dump(exclude_defaults=True))
-
-
-def test_a_session_of_50_000_events_is_matched_within_seconds(spark: SparkSession) -> None:
-    pytest.skip("measured by hand")

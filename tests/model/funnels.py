@@ -111,11 +111,13 @@ def _reached(events: list[Row], start: Row, funnel: Funnel) -> Times:
     """When the attempt that begins at the start's instant reaches each step, were there no window."""
     if funnel.mode == "strict":
         return _strict(events[events.index(start) :], funnel)
+    chains = _ordered_chains if funnel.mode == "ordered" else _unordered_chains
     following = [event for event in events if event["event_time"] >= start["event_time"]]
-    chains = _ordered_chains(following, funnel) if funnel.mode == "ordered" else _unordered_chains(following, funnel)
-    beginning = [chain for chain in chains if chain[0] == start["event_time"]]
-    longest = max((len(chain) for chain in beginning), default=0)
-    return [min(chain[k] for chain in beginning if len(chain) > k) for k in range(longest)]
+    earliest: Times = []
+    for chain in chains(following, funnel):
+        both = [min(times) for times in zip(chain, earliest, strict=False)]
+        earliest = both + chain[len(both) :] + earliest[len(both) :]
+    return earliest
 
 
 def _strict(events: list[Row], funnel: Funnel) -> Times:
@@ -135,6 +137,8 @@ def _ordered_chains(events: list[Row], funnel: Funnel, chain: tuple[Row, ...] = 
         return
     for event in events:
         used = any(event is other for other in chain)
+        if not chain and event["event_time"] > events[0]["event_time"]:
+            return  # an attempt begins at its start's instant
         if used or not matches(event, funnel.steps[len(chain)]):
             continue
         if chain:
@@ -151,6 +155,8 @@ def _unordered_chains(
     if times:
         yield [*times]
     for number, event in enumerate(events):
+        if not times and event["event_time"] > events[0]["event_time"]:
+            return  # an attempt begins at its start's instant
         for step, pattern in enumerate(funnel.steps):
             if step not in filled and matches(event, pattern):
                 rest = events[number + 1 :]
