@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from chispa import assert_df_equality
@@ -16,7 +18,7 @@ from tests.conftest import MakeContext
 from tests.model import run as run_model
 from tests.model.strategies import FUNNELS, SITES, random_events, small_settings
 from tests.rows import Row, day, events_frame, utc
-from tests.runs import differences, in_key_order
+from tests.runs import bring_up_to_date, content, differences, in_key_order, land
 
 FIFTH = day("2026-01-05")
 SHOPPING = {
@@ -311,3 +313,23 @@ def test_random_events_give_the_models_rows(spark: SparkSession, context: MakeCo
     assert differences(found, expected) == []
     for name in ("buy_ordered", "buy_strict", "buy_unordered", "buy_person"):
         assert any(row["funnel"] == name and row["step_number"] == 2 and row["count"] for row in found), name
+
+
+# --- by arrival -----------------------------------------------------------------------------------------------------
+
+
+def test_an_event_that_arrives_later_completes_an_attempt_of_an_earlier_date(
+    spark: SparkSession, context: MakeContext, tmp_path: Path
+) -> None:
+    person = {**BUYING, "scope": "person", "window_seconds": 2 * 86_400}
+    made = context(funnels={"person": person})
+    look = {"event_id": "look", "event_type": "page_view", "page_path": "/p", "event_time": "2026-01-05T12:00:00Z"}
+    buy = {"event_id": "buy", "event_type": "purchase", "event_time": "2026-01-07T12:00:00Z"}
+    found = []
+    for number, event in enumerate((look, buy)):
+        line = json.dumps({"site_id": "shop", "anonymous_id": "ann", **event})
+        bring_up_to_date(spark, tmp_path / "lake", made, land(tmp_path / "landing", f"{number}.jsonl", [line]).parent)
+        of_table = content(tmp_path / "lake", "gold.funnel_daily")
+        found.append([(row["date"], row["step_number"], row["count"]) for row in of_table])
+    seventh = day("2026-01-07")
+    assert found == [[(FIFTH, 1, 1), (FIFTH, 2, 0)], [(FIFTH, 1, 1), (FIFTH, 2, 1), (seventh, 1, 0), (seventh, 2, 0)]]
