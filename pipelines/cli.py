@@ -20,13 +20,14 @@ from pyspark.sql import SparkSession
 
 from pipelines.context import RunContext
 from pipelines.errors import ConfigurationError, DataRefusedError, InfrastructureError, PipelineError
+from pipelines.funnels import load_funnels
 from pipelines.lake import Lake, now
 from pipelines.lock import alone
 from pipelines.ops import ledger, summary
 from pipelines.ops.books import Books
 from pipelines.progress import Progress
 from pipelines.run import Run
-from pipelines.settings import Settings, load_funnels, load_settings, load_sites
+from pipelines.settings import Settings, load_settings, load_sites
 from pipelines.sources import Source, load_source
 from pipelines.spark import build_session
 

@@ -9,7 +9,8 @@ from datetime import date, datetime, timedelta
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.settings import Funnels, Settings, Site, Sites
+from pipelines.funnels import Funnels
+from pipelines.settings import Settings, Site, Sites
 
 
 @dataclass(frozen=True)

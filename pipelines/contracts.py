@@ -81,6 +81,9 @@ class Contract(Model):
     """How many days before its date a row's inputs reach."""
     as_of: bool = False
     """Rows depend on the run's last complete date as well as on the inputs."""
+    looks_ahead: dict[str, str] = Field(default_factory=dict)
+    """Input table → its column by whose dates a row also reads it, from its own date on, for as many days as the step's
+    `days_ahead` says by the configuration; not at all where it says None."""
     write: Literal["append", "upsert", "replace_slices", "replace"]
     slice: str | None = None
     key: tuple[str, ...]

@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 
 from pyspark.sql import DataFrame
 
+from pipelines.context import RunContext
 from pipelines.contracts import Contract, contract
 from pipelines.gold import (
     active_users_by_segment_daily,
@@ -46,6 +47,8 @@ class Step:
 
     table: str
     build: Callable[..., DataFrame]
+    days_ahead: Callable[[RunContext], int | None] = lambda context: None
+    """How many days after its date a row's inputs reach, by the columns in `looks_ahead` of its contract."""
 
     @property
     def contract(self) -> Contract:
@@ -62,7 +65,7 @@ SILVER = (
 )
 GOLD = (
     Step("gold.journey_stats_daily", journey_stats_daily.build),
-    Step("gold.funnel_daily", funnel_daily.build),
+    Step("gold.funnel_daily", funnel_daily.build, lambda context: context.funnels.days_ahead),
     Step("gold.active_users_daily", active_users_daily.build),
     Step("gold.active_users_by_segment_daily", active_users_by_segment_daily.build),
     Step("gold.activity_histogram", activity_histogram.build),

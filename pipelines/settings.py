@@ -1,9 +1,8 @@
-"""Typed models of conf/settings, conf/sites.yaml and conf/funnels.yaml."""
+"""Typed models of conf/settings and conf/sites.yaml."""
 
 from __future__ import annotations
 
 import os
-import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.config import CONF, Model, display_path, parse, read_yaml, time_zone
+from pipelines.config import CONF, Model, display_path, parse, read_yaml, regex, time_zone
 from pipelines.errors import ConfigurationError
 
 # --- conf/settings ------------------------------------------------------------------------------------------------
@@ -227,7 +226,7 @@ class TestUserRule(Model):
     @field_validator("user_id_pattern")
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
-        return _regex(value)
+        return regex(value)
 
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -287,46 +286,3 @@ def load_sites(path: Path = CONF / "sites.yaml") -> Sites:
             for name, site in given.items()
         }
     return parse(Sites, content, display_path(path))
-
-
-# --- conf/funnels.yaml --------------------------------------------------------------------------------------------
-
-
-class FunnelStep(Model):
-    """A predicate on an event: all that is given must hold."""
-
-    name: str = Field(min_length=1)
-    event_type: str | None = None
-    page: str | None = None
-    """Regular expression (Java's and Python's common ground) searched in page_path."""
-    properties: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("page")
-    @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        return _regex(value)
-
-
-class Funnel(Model):
-    """Steps of a journey; `sites` limits it to some."""
-
-    mode: Literal["presence"] = "presence"
-    steps: tuple[FunnelStep, ...] = ()
-    sites: tuple[str, ...] | None = None
-
-
-class Funnels(Model):
-    funnels: dict[str, Funnel] = Field(default_factory=dict)
-
-
-def load_funnels(path: Path = CONF / "funnels.yaml") -> Funnels:
-    return parse(Funnels, read_yaml(path), display_path(path))
-
-
-def _regex(value: str | None) -> str | None:
-    if value is not None:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from error
-    return value

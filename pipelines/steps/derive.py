@@ -22,6 +22,9 @@ from pipelines.slices import EVERYTHING, NOTHING, Slices
 # Tables of one wave that are built side by side: small steps wait for the driver more than for a core.
 _SIDE_BY_SIDE = 4
 
+Needed = dict[str, list[tuple[str, Slices]]]
+"""Input table → which of its rows are read: those with a date of a column in some slices."""
+
 
 def derive(run: Run, steps: tuple[Step, ...]) -> None:
     """Bring the tables up to the batch that all their inputs reflect."""
@@ -36,9 +39,13 @@ def _update(run: Run, step: Step) -> None:
     batch = min(run.lake.batch(name) for name in step.inputs)
     done = run.lake.batch(table)
     touched = NOTHING
+    days_ahead = step.days_ahead(run.context)
+    looked_ahead = {} if days_ahead is None else declared.looks_ahead
     if done < batch:
         for name, column in declared.inputs.items():
             touched |= run.lake.touched_since(name, done, column or "")
+        for name, column in looked_ahead.items():
+            touched |= run.lake.touched_since(name, done, column).widened(back=days_ahead or 0)
     another_day = declared.as_of and batch > 0 and run.lake.made_for(table) != run.context.last_dates
     if declared.write == "replace" and (touched or another_day):
         touched = EVERYTHING
@@ -46,18 +53,26 @@ def _update(run: Run, step: Step) -> None:
         return
     run.warm_up()
     slices = touched.widened(forward=declared.looks_back_days)
-    needed = slices.widened(back=declared.looks_back_days)
-    reading = sum(run.lake.rows_in(name, needed, column or "") for name, column in declared.inputs.items())
+    needed = {
+        name: [(column or "", slices.widened(back=declared.looks_back_days))]
+        for name, column in declared.inputs.items()
+    }
+    for name, column in looked_ahead.items():
+        needed[name].append((column, slices.widened(forward=days_ahead or 0)))
+    reading = sum(run.lake.rows_in(name, dates, column) for name, parts in needed.items() for column, dates in parts)
     with run.progress.step(table) as note, run.lake.expecting(reading):
         rows = _replace(run, step, slices, needed, batch)
         note.words = f"{rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
         note.fields = {"rows": rows, "slices": touched.count(), "everything": touched.everything}
 
 
-def _replace(run: Run, step: Step, slices: Slices, needed: Slices, batch: int) -> int:
+def _replace(run: Run, step: Step, slices: Slices, needed: Needed, batch: int) -> int:
     declared, lake = step.contract, run.lake
     in_slices = slices.predicate(declared.slice or "")
-    inputs = [lake.read(name).where(needed.predicate(column or "")) for name, column in declared.inputs.items()]
+    inputs = [
+        lake.read(name).where(" or ".join(dates.predicate(column) for column, dates in parts))
+        for name, parts in needed.items()
+    ]
     built = step.build(*inputs, context=run.build_context).where(in_slices)
     if declared.first_written_columns and lake.count(step.table):
         built = _keep_first_written(built, lake.read(step.table).where(in_slices), step)

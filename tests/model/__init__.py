@@ -13,10 +13,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from pipelines.settings import Funnels, Settings, Sites
+from pipelines.funnels import Funnels
+from pipelines.settings import Settings, Sites
 
 from . import activity, gold, silver, traffic
 from .anomalies import session_anomalies
+from .funnels import funnel_daily
 from .sessions import CANDIDATE_COLUMNS, Row, deduplicate, sessionize
 
 __all__ = ["CANDIDATE_COLUMNS", "UNSPECIFIED_COLUMNS", "Row", "run"]
@@ -60,7 +62,7 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
         "gold.cohort_progression": activity.cohort_progression(profiles),
         "gold.engagement_actions_daily": activity.engagement_actions_daily(sessions, CLOSING_SOURCES),
         "gold.journey_stats_daily": gold.journey_stats_daily(sessions),
-        "gold.funnel_daily": gold.funnel_daily(sessions, funnels),
+        "gold.funnel_daily": funnel_daily(event_rows, funnels),
         "gold.page_metrics_daily": gold.page_metrics_daily(sessions),
         "gold.traffic_5min": traffic.traffic_5min(event_rows, session_rows),
         "gold.traffic_sources_daily": traffic.traffic_sources_daily(session_rows),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date
-
-from pipelines.settings import Funnel, Funnels, FunnelStep
 
 from .sessions import PageView, Row, Session, local_date
 
@@ -54,51 +51,6 @@ def journey_stats_daily(sessions: list[Session]) -> list[Row]:
             }
         )
     return rows
-
-
-def funnel_daily(sessions: list[Session], funnels: Funnels) -> list[Row]:
-    """How many of the day's countable sessions hold a match of each step, in any order."""
-    rows = []
-    for site_id, day, group in _countable_by_date(sessions):
-        for name, funnel in funnels.funnels.items():
-            if funnel.sites is None or site_id in funnel.sites:
-                rows += [{"site_id": site_id, "date": day, "funnel": name, **row} for row in _steps(group, funnel)]
-    return rows
-
-
-def _steps(sessions: list[Session], funnel: Funnel) -> list[Row]:
-    reached = [len(sessions)]  # N(0), then N(1) …
-    for step in funnel.steps:
-        reached.append(sum(any(_matches(event, step) for event in session.counting) for session in sessions))
-    rows = []
-    for number, step in enumerate(funnel.steps, start=1):
-        is_last = number == len(funnel.steps)
-        lost_next = 0 if is_last else max(0, reached[number] - reached[number + 1])
-        rows.append(
-            {
-                "step_number": number,
-                "step": step.name,
-                "journeys": reached[0],
-                "count": reached[number],
-                "drop_off": max(0, reached[number - 1] - reached[number]),
-                "drop_off_rate": _ratio(lost_next, reached[number]),
-                "step_rate": _ratio(reached[number], reached[number - 1]),
-                "conversion_rate": _ratio(reached[number], reached[0]),
-                "median_seconds": None,  # presence has no order, so no time to reach
-                "p90_seconds": None,
-            }
-        )
-    return rows
-
-
-def _matches(event: Row, step: FunnelStep) -> bool:
-    """All that the step says holds of the event."""
-    if step.event_type is not None and event["event_type"] != step.event_type:
-        return False
-    if step.page is not None and (event["page_path"] is None or not re.search(step.page, event["page_path"])):
-        return False
-    properties = event["properties"] or {}
-    return all(properties.get(key) == value for key, value in step.properties.items())
 
 
 # --- pages ----------------------------------------------------------------------------------------------------------
