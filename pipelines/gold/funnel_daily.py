@@ -13,6 +13,7 @@ from pipelines.context import RunContext
 from pipelines.funnels import Breakdown, EventPattern, Funnel, Touch
 from pipelines.gold.funnel_paths import MICROS, best_attempts
 from pipelines.gold.ratios import ratio
+from pipelines.silver.sessions import WITHOUT_TOUCH, is_touch
 
 Numbered = dict[int, Funnel]
 """Funnels by their position in the configuration."""
@@ -150,12 +151,16 @@ def _in_funnels(funnels: Numbered, reached: dict[int, Column]) -> Column:
     """array<JOURNEY> of the funnels of the journey's site."""
     rows = []
     for n, funnel in funnels.items():
-        touch = (
-            F.coalesce(f"first_{funnel.breakdown}.value", F.lit("(not set)")) if funnel.breakdown else F.lit("(all)")
-        )
+        touch = _breakdown(funnel.breakdown) if funnel.breakdown else F.lit("(all)")
         row = F.struct(F.lit(n).alias("number"), touch.alias("breakdown"), reached[n].alias("reached"))
         rows.append(row if funnel.sites is None else F.when(F.col("site_id").isin(*funnel.sites), row))
     return F.array_compact(F.array(*rows).cast(f"array<struct<{_JOURNEY}>>"))
+
+
+def _breakdown(name: Breakdown) -> Column:
+    first = F.col(f"first_{name}")
+    nothing = F.when(first.isNull(), F.lit(WITHOUT_TOUCH.get(name, "(not set)")))
+    return F.coalesce(first["value"], nothing, F.lit("(not set)"))
 
 
 def _latest_first(funnels: Numbered) -> Column:
@@ -202,13 +207,12 @@ def _breakdowns(funnels: Numbered) -> set[Breakdown]:
 def _first_touches(funnels: Numbered) -> list[Column]:
     """`first_NAME.value` for each breakdown: of the first event that says it, as silver.sessions has it.
 
-    What says where a visit came from is one touch: the first event with a source, medium or campaign has them all.
+    What says where a visit came from is one touch: of the same event for all of its parts.
     """
-    is_touch = F.coalesce("traffic_source", "traffic_medium", "utm_campaign").isNotNull()
     return [
         F.min(
             F.when(
-                is_touch if name in get_args(Touch) else F.col(name).isNotNull(),
+                is_touch() if name in get_args(Touch) else F.col(name).isNotNull(),
                 F.struct("event_time", "sequence", "event_id", F.col(name).alias("value")),
             )
         ).alias(f"first_{name}")

@@ -232,15 +232,17 @@ def test_strict_sees_every_event_of_the_session_and_excluded_journeys_reach_noth
 
 
 def test_a_breakdown_is_the_first_touch_and_its_parts_add_up(spark: SparkSession, context: MakeContext) -> None:
-    first, second = {"traffic_source": "news"}, {"traffic_source": "shop", "utm_campaign": "sale"}
+    first = {"channel": "Referral", "traffic_source": "news"}
+    second = {"channel": "Email", "traffic_source": "shop", "utm_campaign": "sale"}
     events = events_frame(
         spark,
         [
-            at("05 12:00:00", "page_view", "/p", session_id="s1", device_type=None),
-            at("05 12:00:01", "page_view", "/", session_id="s1", device_type="mobile", **first),
+            at("05 12:00:00", "session_start", session_id="s1", device_type=None),
+            at("05 12:00:00", "page_view", "/p", session_id="s1", device_type="mobile", is_entry=True, **first),
             at("05 12:00:02", "purchase", session_id="s1", device_type="desktop", **second),
-            at("05 12:00:00", "page_view", "/p", session_id="s2", **second),
-            at("05 12:00:00", "page_view", "/p", session_id="s3"),
+            at("05 12:00:00", "page_view", "/p", session_id="s2", is_entry=True, **second),
+            at("05 12:00:00", "page_view", "/p", session_id="s3", is_entry=True),
+            at("05 12:00:01", "page_view", "/", session_id="s3", **first),  # after the entry
         ],
     )
     names = ("traffic_source", "utm_campaign", "device_type")
@@ -250,7 +252,7 @@ def test_a_breakdown_is_the_first_touch_and_its_parts_add_up(spark: SparkSession
     assert rows(built, "funnel", "breakdown", "journeys", "count") == [
         ("device_type", "(not set)", 2, 0),
         ("device_type", "mobile", 1, 1),
-        ("traffic_source", "(not set)", 1, 0),
+        ("traffic_source", "(direct)", 1, 0),
         ("traffic_source", "news", 1, 1),
         ("traffic_source", "shop", 1, 0),
         ("utm_campaign", "(not set)", 2, 1),  # the first touch had none, whatever came later

@@ -55,8 +55,12 @@ def _breakdown(events: list[Row], funnel: Funnel) -> str:
     if name is None:
         return "(all)"
     if name in TOUCH or name.startswith("utm_"):
-        marks = ("traffic_source", "traffic_medium", "utm_campaign")
-        saying = [event for event in events if any(event[mark] is not None for mark in marks)]
+        until_entry = [event for event in events if event["is_entry"] or event["page_view_number"] is None]
+        saying = [event for event in until_entry if event["channel"] is not None]
+        if not saying:
+            return {"channel": "Direct", "traffic_source": "(direct)", "traffic_medium": "(none)"}.get(
+                name, "(not set)"
+            )
     else:
         saying = [event for event in events if event[name] is not None]
     value = saying[0][name] if saying else None
