@@ -74,10 +74,14 @@ class Lake:
                 self._beside = for_few_rows(session)
         return self._beside
 
+    def reads_few(self, rows: int) -> bool:
+        """Whether a step over so many rows is mostly its own planning."""
+        return rows <= _FEW_ROWS
+
     @contextmanager
     def expecting(self, rows: int) -> Iterator[None]:
         """Inside, this thread reads about so many rows: a session is chosen that suits them."""
-        self._step.few_rows = rows <= _FEW_ROWS
+        self._step.few_rows = self.reads_few(rows)
         try:
             yield
         finally:

@@ -90,14 +90,9 @@ GOLD = (
 SERVED = ("silver.events", *[step.table for step in (*SILVER, *GOLD)])
 
 
-def waves(steps: tuple[Step, ...]) -> list[list[Step]]:
-    """The steps in groups that do not depend on each other, in the order in which groups can run."""
-    by_table = {step.table: step for step in steps}
-    sorter = TopologicalSorter({step.table: [name for name in step.inputs if name in by_table] for step in steps})
+def order(steps: tuple[Step, ...]) -> TopologicalSorter[str]:
+    """Gives the tables whose inputs are done, as they are done; prepared."""
+    tables = {step.table for step in steps}
+    sorter = TopologicalSorter({step.table: [name for name in step.inputs if name in tables] for step in steps})
     sorter.prepare()
-    groups = []
-    while sorter.is_active():
-        ready = sorter.get_ready()
-        groups.append([step for step in steps if step.table in ready])
-        sorter.done(*ready)
-    return groups
+    return sorter
