@@ -77,7 +77,7 @@ def publish(
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_attempt(1 + _RETRIES),
-            wait=tenacity.wait_exponential_jitter(seconds_before_retry, jitter=seconds_before_retry),
+            wait=tenacity.wait_exponential(seconds_before_retry) + tenacity.wait_random(0, seconds_before_retry),
             before_sleep=tell_retry,
             reraise=True,
         )(_publish, root, url, schema, whole)
@@ -99,6 +99,8 @@ def _publish(root: str, url: str, schema: str, whole: bool) -> list[Change]:
         # One publisher at a time: the next one waits, then finds out what is left to do.
         cursor.execute("select set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
         cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"medallion publish {schema}"])
+        if cursor.execute("select to_regnamespace(%s) as there", [schema]).fetchall() == [{"there": None}]:
+            cursor.execute(SQL("create schema {}").format(Identifier(schema)))  # asks for a right that not all have
         cursor.execute(published_table(schema))
         return _Publish(root, con, cursor, schema, whole).run()
 
@@ -153,13 +155,15 @@ class _Publish:
                 f"schema {self.schema} holds {name} of another lake: publish with --whole to put {self.root} there"
             )
         same_shape = held is not None and held["shape"] == row["shape"]
-        change = None
+        change, row["left_out"] = None, held["left_out"] if held is not None else 0
         if not same_shape:
             self._make(table, replace=held is not None)
         if held is None or not same_shape or held["version"] != version or self.whole:
             self.cursor.execute(table.comments())
-            since = held["version"] if held is not None and same_shape and not self.whole else None
-            change = self._bring(table, version, since)
+            # Where a row was left out, which of them is in the place of which is not to be told from what changed.
+            exact = held is not None and same_shape and not held["left_out"] and not self.whole
+            change = self._bring(table, version, held["version"] if held is not None and exact else None)
+            row["left_out"] = change.left_out
         self._note(row)
         return change
 
@@ -217,12 +221,12 @@ class _Publish:
     def _note(self, row: dict[str, Any]) -> None:
         self.cursor.execute(
             SQL(
-                "insert into {} as held (table_name, version, batch_id, run_id, published_at, table_id, shape) values "
-                "(%(table_name)s, %(version)s, %(batch_id)s, %(run_id)s, %(published_at)s, %(table_id)s, %(shape)s) "
+                "insert into {} as held (table_name, version, batch_id, run_id, published_at, table_id, shape, "
+                "left_out) values (%(table_name)s, %(version)s, %(batch_id)s, %(run_id)s, %(published_at)s, "
+                "%(table_id)s, %(shape)s, %(left_out)s) "
                 "on conflict (table_name) do update set version = excluded.version, batch_id = excluded.batch_id, "
                 "run_id = excluded.run_id, published_at = excluded.published_at, table_id = excluded.table_id, "
-                "shape = excluded.shape, loaded_at = now() where held.run_id <> excluded.run_id "
-                "or held.shape <> excluded.shape or held.table_id <> excluded.table_id"
+                "shape = excluded.shape, left_out = excluded.left_out, loaded_at = now()"
             ).format(self.published),
             row,
         )

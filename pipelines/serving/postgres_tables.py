@@ -110,15 +110,15 @@ class Table:
 
 
 def published_table(schema: str) -> Composed:
-    """Make the schema and its list of versions where they are not there."""
+    """Make the list of versions where it is not there."""
     return SQL(
-        "create schema if not exists {schema}; create table if not exists {table} ("
+        "create table if not exists {table} ("
         "table_name text primary key, version bigint not null, batch_id bigint not null, run_id text not null, "
         "published_at timestamp with time zone not null, table_id text not null, shape text not null, "
-        "loaded_at timestamp with time zone not null default now()); "
+        "left_out bigint not null, loaded_at timestamp with time zone not null default now()); "
         "comment on table {table} is 'The version of each table that this schema holds; "
         "it changes in the same transaction as the rows.'"
-    ).format(schema=Identifier(schema), table=Identifier(schema, PUBLISHED))
+    ).format(table=Identifier(schema, PUBLISHED))
 
 
 def _names(columns: tuple[str, ...] | list[str]) -> Composed:
@@ -129,4 +129,4 @@ def _type(declared: str) -> Composable:
     if declared.startswith("decimal("):
         precision, scale = declared.removeprefix("decimal(").removesuffix(")").split(",")
         return SQL("numeric({}, {})").format(Literal(int(precision)), Literal(int(scale)))
-    return SQL(_TYPES[declared])  # type: ignore[arg-type]  # one of the literals above
+    return SQL(_TYPES[declared])

@@ -31,7 +31,7 @@ class SmallLake:
         full = [{c.name: row.get(c.name, NEUTRAL[c.type] if c.required else None) for c in columns} for row in rows]
         self.lake.replace_rows(table, full, where)
 
-    def publish(self, *tables: str, **pinned: int) -> None:
+    def publish(self, *tables: str) -> None:
         """Publish the newest versions of these tables, as one run."""
         self._batch += 1
         said: dict[str, Any] = {"batch_id": self._batch, "run_id": f"run-{self._batch}", "published_at": PUBLISHED_AT}
