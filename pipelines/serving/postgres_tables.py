@@ -52,7 +52,11 @@ class Table:
     def comments(self) -> Composed:
         """What the contract says of the table and of every column."""
         declared = self.declared
-        said = [SQL("comment on table {} is {}").format(self.name, Literal(f"{declared.description} {declared.grain}"))]
+        said = [
+            SQL("comment on table {} is {}").format(
+                self.name, Literal(f"{declared.description} Grain: {declared.grain}.")
+            )
+        ]
         for column in declared.columns:
             words = column.description + (f" [{column.unit}]" if column.unit else "")
             said.append(SQL("comment on column {}.{} is {}").format(self.name, Identifier(column.name), Literal(words)))

@@ -44,7 +44,7 @@ def _describe(con: duckdb.DuckDBPyConnection, view: str) -> None:
     if declared is None:
         return
     name = f'{declared.layer}."{declared.name}"'
-    con.execute(f"comment on view {name} is {standard_sql_string(f'{declared.description} {declared.grain}')}")
+    con.execute(f"comment on view {name} is {standard_sql_string(f'{declared.description} Grain: {declared.grain}.')}")
     columns = {row[0] for row in con.execute(f"describe {name}").fetchall()}
     for column in declared.columns:
         words = column.description + (f" [{column.unit}]" if column.unit else "")
