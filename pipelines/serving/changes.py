@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 
 from pipelines.contracts import Column, Contract
 from pipelines.errors import ConfigurationError
-from pipelines.serving.published import open_at, rows_of
+from pipelines.serving.published import files_of, open_at, rows_of
 
 # PostgreSQL's index takes entries of 2,704 bytes: an id of a key may have so many.
 LONGEST_ID = 2000
@@ -52,7 +52,7 @@ def changes(con: duckdb.DuckDBPyConnection, root: str, declared: Contract, versi
     old = _readable(root, declared.table, held)
     if old is None:
         return Changes(_unique(con, _storable(declared, rows_of(new)), declared), gone=None)
-    now, then = set(new.file_uris()), set(old.file_uris())
+    now, then = set(files_of(new)), set(files_of(old))
     came = _storable(declared, rows_of(new, sorted(now - then)))
     went = _storable(declared, rows_of(old, sorted(then - now)))
     key = ", ".join(f'"{name}"' for name in declared.key)
@@ -70,7 +70,7 @@ def _readable(root: str, table: str, version: int | None) -> DeltaTable | None:
         found = open_at(root, table, version)
     except ConfigurationError:
         return None
-    return found if found is not None and all(Path(uri).exists() for uri in found.file_uris()) else None
+    return found if found is not None and all(Path(file).exists() for file in files_of(found)) else None
 
 
 def _storable(declared: Contract, rows: str) -> str:

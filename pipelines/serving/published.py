@@ -7,6 +7,7 @@ that alone takes longer than most answers.
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 from deltalake import DeltaTable
@@ -64,11 +65,16 @@ def open_at(root: str, table: str, version: int | None = None) -> DeltaTable | N
         raise ConfigurationError(f"{table} cannot be read at version {version}: {error}") from error
 
 
+def files_of(table: DeltaTable) -> list[str]:
+    """Paths of this version's files; deltalake writes a blank in a folder's name as `%20`."""
+    return [unquote(uri) for uri in table.file_uris()]
+
+
 def rows_of(table: DeltaTable, files: list[str] | None = None) -> str:
     """SQL that gives the rows of this version, or of some of its files, with the columns and types of its schema."""
     types = {field.name: str(field.type) for field in table.schema().fields}
     types = {name: _duckdb_type(type_) for name, type_ in types.items()}
-    files = table.file_uris() if files is None else files
+    files = files_of(table) if files is None else files
     if not files:
         return f"select {', '.join(f'null::{type_} as {_name(name)}' for name, type_ in types.items())} where false"
     listed = ", ".join("'" + uri.replace("'", "''") + "'" for uri in files)

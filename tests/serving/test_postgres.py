@@ -40,7 +40,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> SmallLake:
-    made = SmallLake(tmp_path / "lake")
+    made = SmallLake(tmp_path / "a lake")
     made.replace(SESSIONS, [session("a"), session("b", events=2), session("c", session_date=TUESDAY)])
     made.replace(PATHS, [path("/a > /b"), path("/c", sessions=5)])
     made.replace(TIERS, [])
