@@ -71,7 +71,7 @@ def publish(
 
     def tell_retry(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        tell(f"  ↻ PostgreSQL: {_first_line(error)}; trying again")
+        tell(f"  ↻ PostgreSQL: {_one_line(error)}; trying again")
 
     try:
         return tenacity.Retrying(
@@ -82,15 +82,15 @@ def publish(
             reraise=True,
         )(_publish, root, url, schema, whole)
     except psycopg.errors.DependentObjectsStillExist as error:
-        words = f"{_first_line(error)}: {error.diag.message_detail}: drop it, publish, and make it again"
-        raise ConfigurationError(" ".join(words.split())) from error
+        words = " ".join(f"{error.diag.message_primary}: {error.diag.message_detail}".split())
+        raise ConfigurationError(f"PostgreSQL: {words}: drop it, publish, and make it again") from error
     except psycopg.OperationalError as error:
         kind = InfrastructureError if _may_pass(error) else ConfigurationError
-        raise kind(f"PostgreSQL: {_first_line(error)}") from error
+        raise kind(f"PostgreSQL: {_one_line(error)}") from error
     except psycopg.Error as error:
-        raise InfrastructureError(f"PostgreSQL: {_first_line(error)}") from error
+        raise InfrastructureError(f"PostgreSQL: {_one_line(error)}") from error
     except duckdb.Error as error:
-        raise InfrastructureError(f"{root}: {_first_line(error)}") from error
+        raise InfrastructureError(f"{root}: {_one_line(error)}") from error
 
 
 def _publish(root: str, url: str, schema: str, whole: bool) -> list[Change]:
@@ -248,5 +248,5 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError) and not any(sign in str(error) for sign in _REFUSALS)
 
 
-def _first_line(error: BaseException | None) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+def _one_line(error: BaseException | None) -> str:
+    return " ".join(str(error).split())[:500]

@@ -98,6 +98,11 @@ def test_who_has_it_open_is_not_disturbed_by_the_next_one(lake: SmallLake, tmp_p
         assert con.execute(f"select count(*) from {SESSIONS}").fetchall() == [(2,)]
 
 
+@pytest.mark.fault(
+    of="serving",
+    injected="a published table is missing while the warehouse is made",
+    holds="the old warehouse stays, byte for byte, and nothing beside it",
+)
 def test_a_failure_leaves_the_old_one_and_nothing_beside_it(lake: SmallLake, tmp_path: Path) -> None:
     target = tmp_path / "out" / "w.duckdb"
     write(lake.root, target)
