@@ -5,6 +5,8 @@ SHELL := /bin/bash
 # Where the tables lie, and how much the generator makes.
 LAKE ?= .lake
 GENERATE ?= --help
+# Where `make publish` writes: postgresql://user@host:port/database; the environment variable of the settings otherwise.
+POSTGRES ?=
 # How long `make soak` goes on.
 SECONDS ?= 1800
 
@@ -21,7 +23,7 @@ export SQL
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 	@echo '  LAKE=DIR chooses the lakehouse (now $(LAKE))'
 
 .PHONY: setup
@@ -41,6 +43,18 @@ run-local: ready ## Sample events through bronze, silver and gold, and a summary
 query: ready ## Ask the tables: make query SQL="select * from gold.journey_stats_daily"
 	@$(PYTHON_RUN) jobs/query.py --lakehouse '$(LAKE)' "$$SQL"
 
+.PHONY: warehouse
+warehouse: ready ## A DuckDB file with a described view for every published table: LAKE/warehouse.duckdb
+	@$(PYTHON_RUN) jobs/warehouse.py --lakehouse '$(LAKE)'
+
+.PHONY: publish
+publish: ready ## Bring PostgreSQL up to date: make publish POSTGRES=postgresql://user@host:port/database
+	@$(PYTHON_RUN) jobs/publish.py --lakehouse '$(LAKE)' $(if $(POSTGRES),--postgres '$(POSTGRES)')
+
+.PHONY: quality
+quality: ready ## A page of checks, runs, refused records and the dictionary: LAKE/quality.html
+	@$(PYTHON_RUN) jobs/quality.py --lakehouse '$(LAKE)'
+
 .PHONY: generate
 generate: ready ## Make sample events: make generate GENERATE="--help"
 	@$(PYTHON_RUN) -m data.generate $(GENERATE)
@@ -52,6 +66,14 @@ kafka-install: ready ## Fetch the jars of a local Kafka broker, for `make kafka`
 .PHONY: kafka
 kafka: kafka-install ## Run a Kafka broker on 127.0.0.1:9092 until it is interrupted
 	@exec deploy/kafka.sh run
+
+.PHONY: postgres-install
+postgres-install: ## Install the system's PostgreSQL, for `make postgres` and the tests of publishing
+	@deploy/postgres.sh install
+
+.PHONY: postgres
+postgres: postgres-install ## Run a PostgreSQL on 127.0.0.1:5432 until it is interrupted
+	@exec deploy/postgres.sh run
 
 .PHONY: test
 test: ready ## Run the tests

@@ -160,6 +160,24 @@ class GeoSettings(Model):
     mmdb: str | None = None
 
 
+class PostgresSettings(Model):
+    """The database that gold is published to."""
+
+    url: str | None = None
+    """Without a password: that belongs to `url_variable`, to PGPASSWORD or to ~/.pgpass."""
+    url_variable: str = "PIPELINE_POSTGRES_URL"
+    schema_name: str = Field(default="analytics", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+
+    def target(self) -> str:
+        """The URL; raises ConfigurationError where neither place gives one."""
+        found = os.environ.get(self.url_variable) or self.url
+        if not found:
+            raise ConfigurationError(
+                f"no PostgreSQL to publish to: give --postgres URL or set the environment variable {self.url_variable}"
+            )
+        return found
+
+
 class Settings(Model):
     """One environment: base.yaml overridden by its own file."""
 
@@ -178,6 +196,7 @@ class Settings(Model):
     segments: tuple[Literal["device_type", "country", "channel", "tier"], ...]
     """Dimensions of gold.active_users_by_segment_daily."""
     geo: GeoSettings = GeoSettings()
+    postgres: PostgresSettings = PostgresSettings()
 
 
 def _merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ GROUPS = {
     "gates": "Gates",
     "drift": "Schema drift",
     "configuration": "Configuration and calls",
+    "serving": "What is served",
 }
 _HEAD = """# Faults
 
