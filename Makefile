@@ -41,6 +41,18 @@ run-local: ready ## Sample events through bronze, silver and gold, and a summary
 query: ready ## Ask the tables: make query SQL="select * from gold.journey_stats_daily"
 	@$(PYTHON_RUN) jobs/query.py --lakehouse '$(LAKE)' "$$SQL"
 
+.PHONY: serve
+serve: ready ## Serve the published tables over HTTP (conf/api.yaml): make serve LAKE=DIR
+	@$(PYTHON_RUN) jobs/serve.py --lakehouse '$(LAKE)'
+
+.PHONY: api-key
+api-key: ready ## Make an API key for some sites: make api-key SITES=shop,blog
+	@$(PYTHON_RUN) jobs/api_key.py --sites '$(SITES)'
+
+.PHONY: redis-install
+redis-install: ## Install Debian's Redis, for a shared cache of answers and its tests
+	@deploy/redis.sh
+
 .PHONY: generate
 generate: ready ## Make sample events: make generate GENERATE="--help"
 	@$(PYTHON_RUN) -m data.generate $(GENERATE)
