@@ -49,6 +49,10 @@ serve: ready ## Serve the published tables over HTTP (conf/api.yaml): make serve
 api-key: ready ## Make an API key for some sites: make api-key SITES=shop,blog
 	@$(PYTHON_RUN) jobs/api_key.py --sites '$(SITES)'
 
+.PHONY: load
+load: ready ## Measure the API with eight clients on a million generated sessions; the result goes to docs/load.md
+	@$(PYTHON_RUN) -m benchmarks.load
+
 .PHONY: redis-install
 redis-install: ## Install Debian's Redis, for a shared cache of answers and its tests
 	@deploy/redis.sh

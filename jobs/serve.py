@@ -20,10 +20,14 @@ def main() -> int:
     parser.add_argument("--lakehouse", default=".lake", metavar="DIR", help="root of the tables (default: .lake)")
     parser.add_argument("--host", help="address to listen on (default: from the settings)")
     parser.add_argument("--port", type=int, help="port to listen on (default: from the settings)")
+    parser.add_argument("--no-cache", action="store_true", help="compute every answer, for measurements")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
         settings = load_api_settings()
+        if arguments.no_cache:
+            cache = settings.cache.model_copy(update={"ttl_seconds": {}, "warm_sites": 0})
+            settings = settings.model_copy(update={"cache": cache})
         if not len(Keys(settings.keys_file)):
             print(f"no API key in {settings.keys_file}: make api-key SITES=shop,blog", file=sys.stderr)
         app = make_app(arguments.lakehouse, settings)

@@ -39,9 +39,9 @@ def session(site_id: str, session_id: str, start: datetime, person: str = "ann",
     """A countable session of two page views."""
     given = {
         "visitor_id": person, "person_id": person, "user_id": person, "start_time": start, "is_countable": True,
-        "end_time": start + timedelta(seconds=30), "session_date": start.date(), "event_count": 2,
-        "duration_seconds": 30.0, "page_view_count": 2, "page_count": 2, "entry_page": "/", "exit_page": "/cart", "journey_path": ["/", "/cart"],
-        "pages_visited": ["/", "/cart"], "revenue": Decimal("0.0000"),
+        "end_time": start + timedelta(seconds=30), "session_date": start.date(), "duration_seconds": 30.0,
+        "event_count": 2, "page_view_count": 2, "page_count": 2, "entry_page": "/", "exit_page": "/cart",
+        "journey_path": ["/", "/cart"], "pages_visited": ["/", "/cart"], "revenue": Decimal("0.0000"),
     }  # fmt: skip
     return row("silver.sessions", site_id=site_id, session_id=session_id, **{**given, **values})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from functools import partial
 from typing import Any
 
 import duckdb
+import orjson
 from pydantic import BaseModel
 
 from pipelines.contracts import contract
 from pipelines.serving.api.cache import Cache
-from pipelines.serving.api.endpoints import ENDPOINTS, Endpoint, values_of
+from pipelines.serving.api.endpoints import ENDPOINTS, Endpoint, answered, values_of
 from pipelines.serving.api.engine import Snapshot
 from pipelines.serving.api.models import parameters
 from pipelines.serving.api.problems import ProblemError
@@ -26,8 +26,7 @@ from pipelines.serving.api.telemetry import Telemetry
 log = logging.getLogger("api")
 
 SESSION_FILTERS = ("converted", "bounced", "had_error", "is_countable", "channel", "device_type", "country")
-_SESSION_COLUMNS = [column.name for column in contract("silver.sessions").columns if column.name != "site_id"]
-_SESSION = ", ".join(f'"{name}"' for name in _SESSION_COLUMNS)
+_SESSION = answered([column for column in contract("silver.sessions").columns if column.name != "site_id"])
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,9 @@ class Answers:
         filters = values_of(asked, SESSION_FILTERS)
         limit, offset = asked.limit, asked.offset  # type: ignore[attr-defined]
         conditions = "".join(f' and "{name}" = ${at}' for at, name in enumerate(filters, 5))
-        # The table lies in the answer's order: the inner query stops at the limit, the outer one states the order.
-        sql = f"""
-            select * from (
-                select {_SESSION} from silver.sessions where session_date between $1 and $2{conditions}
-                limit $3 offset $4
-            ) order by start_time desc, session_id
-        """
+        # The table lies in the answer's order, see Endpoint.rows_sql.
+        where = f"session_date between $1 and $2{conditions}"
+        sql = f"select {_SESSION} from silver.sessions where {where} limit $3 offset $4"
 
         def make() -> dict[str, Any]:
             rows = _ask(snapshot, site, sql, [first, last, limit + 1, offset, *filters.values()])
@@ -110,12 +105,11 @@ class Answers:
         self._must_have(snapshot, "silver.sessions")
 
         def make() -> dict[str, Any]:
-            times = _ask(
-                snapshot, site, "select start_time from lookup.session_ids where session_id = $1", [session_id]
-            )
+            look_up = "select start_time from lookup.session_ids where hashed = hash($1::varchar) and session_id = $1"
+            times = _ask(snapshot, site, look_up, [session_id])
             if not times:
                 raise ProblemError(404, f"site {site!r} has no session {session_id!r}")
-            sql = f"select {_SESSION} from silver.sessions where start_time = $1 and session_id = $2"
+            sql = f"select {_SESSION} from silver.sessions where sessions.start_time = $1 and session_id = $2"
             row = _ask(snapshot, site, sql, [times[0]["start_time"], session_id])[0]
             return {"data_version": snapshot.data_version, "site": site, "session": row}
 
@@ -130,19 +124,22 @@ class Answers:
 
         def make() -> dict[str, Any]:
             look_up = """
-                select start_time, session_id from lookup.persons where person = $1 and session_date between $2 and $3
+                select start_time, session_id from lookup.persons
+                where hashed = hash($1::varchar) and person = $1 and session_date between $2 and $3
                 order by start_time, session_id limit $4 offset $5
             """
             found = _ask(snapshot, site, look_up, [user_id, first, last, limit + 1, offset])
             if not found:
-                if not _ask(snapshot, site, "select 1 from lookup.persons where person = $1 limit 1", [user_id]):
+                known = "select 1 from lookup.persons where hashed = hash($1::varchar) and person = $1 limit 1"
+                if not _ask(snapshot, site, known, [user_id]):
                     raise ProblemError(404, f"site {site!r} has no user {user_id!r}")
                 return {**envelope(snapshot, site, first, last, [], limit, offset), "user_id": user_id}
             # Times as literals let the table's statistics skip what they would not for a parameter.
             times = ", ".join(sorted({f"'{row['start_time'].isoformat()}'::timestamptz" for row in found}))
             sql = f"""
-                select {_SESSION} from silver.sessions where start_time in ({times}) and list_contains($1, session_id)
-                order by start_time, session_id
+                select {_SESSION} from silver.sessions
+                where sessions.start_time in ({times}) and list_contains($1, session_id)
+                order by sessions.start_time, session_id
             """
             rows = _ask(snapshot, site, sql, [[row["session_id"] for row in found]])
             return {**envelope(snapshot, site, first, last, rows, limit, offset), "user_id": user_id}
@@ -207,8 +204,8 @@ def envelope(
 
 
 def encode(answer: Any) -> bytes:
-    """JSON in UTF-8; dates and decimals as text."""
-    return json.dumps(answer, default=plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    """JSON in UTF-8; dates and decimals as text, no NaN."""
+    return orjson.dumps(answer, default=plain, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _ask(snapshot: Snapshot, site: str, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ class Service:
         return self.engine.current
 
     def snapshot_of(self, site: str, key: ApiKey) -> Snapshot:
-        """The served snapshot, if the key may see the site; of other sites nothing is said, not even whether they exist."""
+        """The served snapshot, if the key may see the site; of others not even their existence is told."""
         if site not in key.sites:
             raise ProblemError(403, f"this key may not see site {site!r}")
         snapshot = self.snapshot()
@@ -178,7 +178,7 @@ def make_app(root: str, settings: ApiSettings) -> FastAPI:
 
 
 def _authentication(service: Service) -> Any:
-    def key(
+    async def key(  # async: it waits for nothing, and needs no thread
         bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
         header: Annotated[str | None, Depends(_HEADER)],
     ) -> ApiKey:

@@ -9,9 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipelines.contracts import Column, load_contracts
+from pipelines.contracts import Column
 from pipelines.serving.api import models
-from pipelines.serving.api.build import order
 from pipelines.settings import load_funnels
 
 
@@ -75,13 +74,13 @@ class Endpoint:
     def rows_sql(self, filters: Sequence[str]) -> str:
         """Rows of the range: $1 and $2 its dates, then the path's value and the filters', limit and offset.
 
-        The inner query takes them as they lie, which is their order, and so stops early; the outer one states it.
+        Rows lie in the order of the answer (build.py), which DuckDB keeps (`preserve_insertion_order`): so it can stop
+        at the limit, and need not sort.
         """
-        listed = ", ".join(f'"{column.name}"' for column in self.columns)
         asked = [name for name in (self.path_column, *filters) if name]
         at = len(asked) + 3
-        inner = f"select {listed} from {self.table} where {self._where(asked)} limit ${at} offset ${at + 1}"
-        return f"select * from ({inner}) order by {order(load_contracts()[self.table])}"
+        where = self._where(asked)
+        return f"select {answered(self.columns)} from {self.table} where {where} limit ${at} offset ${at + 1}"
 
     def totals_sql(self, filters: Sequence[str]) -> str:
         """Totals of the range, with the parameters of `rows_sql` but limit and offset."""
@@ -110,6 +109,12 @@ class Endpoint:
     def _sum_type(self, name: str) -> str:
         type_ = next(column.type for column in self.columns if column.name == name)
         return type_ if type_.startswith(("decimal", "double")) else "bigint"
+
+
+def answered(columns: Sequence[Column]) -> str:
+    """The columns as they are answered: timestamps as ISO text, which DuckDB makes faster than Python."""
+    iso = "strftime(timezone('UTC', \"{0}\"), '%Y-%m-%dT%H:%M:%S.%fZ') as \"{0}\""
+    return ", ".join((iso if column.type == "timestamp" else '"{0}"').format(column.name) for column in columns)
 
 
 def _funnel_rates() -> dict[str, str]:
