@@ -53,6 +53,10 @@ api-key: ready ## Make an API key for some sites: make api-key SITES=shop,blog
 load: ready ## Measure the API with eight clients on a million generated sessions; the result goes to docs/load.md
 	@$(PYTHON_RUN) -m benchmarks.load
 
+.PHONY: query-attacks
+query-attacks: ready ## Attack POST /query; the list with its results goes to docs/query_attacks.md
+	@$(PYTHON_RUN) -m tests.serving.attacks
+
 .PHONY: redis-install
 redis-install: ## Install Debian's Redis, for a shared cache of answers and its tests
 	@deploy/redis.sh

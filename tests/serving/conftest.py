@@ -33,7 +33,10 @@ def sample(views: int = 10) -> dict[str, list[dict[str, Any]]]:
     steps = [("Entry", 10), ("Cart", 4), ("Confirmation", 1)]
     return {
         "silver.sessions": [
-            *(session("shop", f"s{n}", NOON - timedelta(hours=n), person=f"ann{n % 2}", converted=n == 3) for n in range(6)),
+            *(
+                session("shop", f"s{n}", NOON - timedelta(hours=n), person=f"ann{n % 2}", converted=n == 3)
+                for n in range(6)
+            ),
             session("shop", "old", NOON - timedelta(days=200), person="ann0"),
             session("blog", SECRET, NOON, person=SECRET, exit_page=SECRET),
         ],
@@ -50,8 +53,8 @@ def sample(views: int = 10) -> dict[str, list[dict[str, Any]]]:
             for site in ("shop", "blog") for day in days[:2] for number, (step, count) in enumerate(steps, 1)
         ],
         "gold.traffic_sources_daily": [
-            row("gold.traffic_sources_daily", site_id=site, date=days[2], channel=channel, campaign=campaign, sessions=4)
-            for site, campaign in (("shop", "spring"), ("blog", SECRET)) for channel in ("Direct", "Email")
+            row("gold.traffic_sources_daily", site_id=site, date=days[2], channel=channel, campaign=name, sessions=4)
+            for site, name in (("shop", "spring"), ("blog", SECRET)) for channel in ("Direct", "Email")
         ],
         "gold.journey_stats_daily": [
             row("gold.journey_stats_daily", site_id=site, date=day) for site in ("shop", "blog") for day in days

@@ -64,7 +64,7 @@ class Snapshot:
             found = self._open.get(site)
             if found is None:
                 found = duckdb.connect(str(self.files[site]), read_only=True, config=self.options)
-                found.execute("set timezone = 'UTC'")
+                found.execute("set timezone = 'UTC'; set enable_progress_bar = false")
                 self._open[site] = found
             return found
 

@@ -6,6 +6,7 @@ without access to files (sandbox.py), to which only the files of the caller's ow
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -16,6 +17,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from pipelines.serving.api.settings import QuerySettings
+
+
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it only warns of is refused here
 
 
 class RefusedError(Exception):

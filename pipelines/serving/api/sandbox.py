@@ -70,6 +70,7 @@ def run(job: Job, limits: QuerySettings) -> dict[str, Any]:
 def _connection(job: Job, limits: QuerySettings) -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute(f"set threads = 1; set memory_limit = '{limits.memory}'; set timezone = 'UTC'")
+    con.execute("set enable_progress_bar = false")
     con.execute("set temp_directory = ''; set max_temp_directory_size = '0B'")
     for number, file in enumerate(job.files):
         con.execute(f"attach '{file}' as site_{number} (read_only)")
