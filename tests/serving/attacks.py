@@ -224,8 +224,8 @@ def main() -> int:
 Made by `make query-attacks` from `tests/serving/attacks.py`: {len(STATEMENTS)} statements, asked with a key for the
 site `shop` in a lake that holds `blog` too. {counts["gate"]} were refused by the gate
 (`pipelines/serving/api/gate.py`), {counts["sandbox"]} stopped behind it (`sandbox.py`), {counts["answered"]} are
-harmless and were answered, without a row of `blog`. `tests/serving/test_query_attacks.py` sends each to a running server, and each once more to the sandbox without
-the gate before it.
+harmless and were answered, without a row of `blog`. `tests/serving/test_query_attacks.py` sends each to a running
+server, and each once more to the sandbox without the gate before it.
 """
         + "\n".join(lines)
         + "\n",

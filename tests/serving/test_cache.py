@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pipelines.serving.api.cache import Cache, Memory
 from pipelines.serving.api.settings import load_api_settings
 from pipelines.serving.api.telemetry import Telemetry
 from tests.serving.conftest import Api, Redis, Start, sample
-from tests.serving.lakes import publish
+from tests.serving.lakes import publish, write
 
 CACHE = load_api_settings().cache
 PATH = "/pages/%2Fcart/metrics"
@@ -20,7 +21,7 @@ PATH = "/pages/%2Fcart/metrics"
 
 def in_redis(server: Redis) -> list[str]:
     with redis.Redis(port=server.port) as client:
-        return [key.decode() for key in client.keys()]
+        return [key.decode() for key in client.scan_iter()]
 
 
 def hit_ratio(api: Api) -> float:
@@ -65,8 +66,6 @@ def test_redis_lost_and_back_changes_no_answer(start: Start, lake: Path, redis_s
         assert api.get(PATH).content == expected
         if in_redis(redis_server):
             return
-        import time
-
         time.sleep(0.1)
     pytest.fail("Redis is not used again")
 
@@ -94,8 +93,6 @@ def test_a_new_version_is_answered_at_once_and_warm(start: Start, tmp_path: Path
 def test_a_half_published_state_is_never_served(start: Start, tmp_path: Path) -> None:
     publish(tmp_path, sample(views=10))
     api = start(tmp_path)
-    from tests.serving.lakes import write
-
     write(tmp_path, "gold.page_metrics_daily", sample(views=55)["gold.page_metrics_daily"])  # a run dies here
     assert not api.service.engine.refresh()
     assert api.get(PATH).json()["rows"][0]["views"] == 10

@@ -18,7 +18,6 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from pipelines.serving.api.settings import QuerySettings
 
-
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it only warns of is refused here
 
 
