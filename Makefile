@@ -55,6 +55,26 @@ publish: ready ## Bring PostgreSQL up to date: make publish POSTGRES=postgresql:
 quality: ready ## A page of checks, runs, refused records and the dictionary: LAKE/quality.html
 	@$(PYTHON_RUN) jobs/quality.py --lakehouse '$(LAKE)'
 
+.PHONY: serve
+serve: ready ## Serve the published tables over HTTP (conf/api.yaml): make serve LAKE=DIR
+	@$(PYTHON_RUN) jobs/serve.py --lakehouse '$(LAKE)'
+
+.PHONY: api-key
+api-key: ready ## Make an API key for some sites: make api-key SITES=shop,blog
+	@$(PYTHON_RUN) jobs/api_key.py --sites '$(SITES)'
+
+.PHONY: load
+load: ready ## Measure the API with eight clients on a million generated sessions; the result goes to docs/load.md
+	@$(PYTHON_RUN) -m benchmarks.load
+
+.PHONY: query-attacks
+query-attacks: ready ## Attack POST /query; the list with its results goes to docs/query_attacks.md
+	@$(PYTHON_RUN) -m tests.serving.attacks
+
+.PHONY: redis-install
+redis-install: ## Install Debian's Redis, for a shared cache of answers and its tests
+	@deploy/redis.sh
+
 .PHONY: generate
 generate: ready ## Make sample events: make generate GENERATE="--help"
 	@$(PYTHON_RUN) -m data.generate $(GENERATE)

@@ -6,6 +6,8 @@ that alone takes longer than most answers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -26,6 +28,51 @@ _TYPES = {
     "map<string, string>": "map(varchar, varchar)",
     "array<string>": "varchar[]",
 }
+
+
+@dataclass(frozen=True)
+class Published:
+    """The consistent set that is served: which run published it, and the version of each table."""
+
+    commit: int
+    run_id: str
+    published_at: datetime
+    versions: dict[str, int]
+
+    @property
+    def name(self) -> str:
+        """Names the set in file names, cache keys and answers; two sets never share it."""
+        return f"{self.commit}-{self.run_id}"
+
+
+def published_commit(root: str) -> tuple[str, int] | None:
+    """Which ops.published this is, and its version, which moves with every set; None where nothing is published."""
+    table = open_at(root, "ops.published")
+    return None if table is None else (str(table.metadata().id), table.version())
+
+
+def read_published(root: str) -> Published:
+    """The published set, from one version of ops.published; raises ConfigurationError where there is none."""
+    table = open_at(root, "ops.published")
+    with duckdb.connect() as con:
+        con.execute("set timezone = 'UTC'")
+        rows = con.execute(rows_of(table)).fetchall() if table else []
+    if table is None or not rows:
+        raise ConfigurationError(f"nothing is published at {root}: run the pipeline first (make run-local)")
+    names = [field.name for field in table.schema().fields]
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    last = max(found, key=lambda row: row["published_at"])
+    return Published(
+        table.version(), last["run_id"], last["published_at"], {row["table_name"]: row["version"] for row in found}
+    )
+
+
+def rows_at(root: str, table: str, version: int) -> tuple[str, list[str]]:
+    """SQL that gives a table's rows at a version, and its columns; ConfigurationError where they are gone."""
+    opened = open_at(root, table, version)
+    if opened is None:
+        raise ConfigurationError(f"{table} is published but is not there")
+    return rows_of(opened), [field.name for field in opened.schema().fields]
 
 
 def connect(root: str, database: str = ":memory:") -> duckdb.DuckDBPyConnection:
