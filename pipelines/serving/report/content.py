@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,7 @@ from pipelines.serving.report.words import Facts, headline, what_changed
 from pipelines.settings import Sites
 
 # Of a period that cannot be chosen, but that another is compared with, only these are needed.
-_COMPARED = ("totals", "users", "kpis", "speed", *(name for name in QUERIES if name.startswith("segments_")))
+_COMPARED = ("totals", "users", "kpis", "funnels", "speed", *(name for name in QUERIES if name.startswith("segments_")))
 
 Rows = list[dict[str, Any]]
 
@@ -229,7 +230,8 @@ def quality(con: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, Any]:
         "made_at": _plain(at),
         "gates": rows(
             "select gate, count(*) as checks, count_if(success) as passed from ops.quality_results "
-            "where run_id in (select run_id from ops.published) group by gate order by min(judged_at)"
+            "where run_id in (select run_id from ops.published) group by gate "
+            "order by list_position(['landing→bronze', 'bronze→silver', 'silver→gold', 'gold→served'], gate)"
         )
         if judged
         else [],
@@ -256,11 +258,12 @@ def quality(con: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON holds it: numbers to six digits, dates and instants in ISO-8601."""
+    """As JSON holds it: numbers to six digits (nothing for 0 / 0), dates and instants in ISO-8601."""
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    if isinstance(value, Decimal):
-        value = float(value)
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    return float(f"{value:.6g}") if isinstance(value, float) and abs(value) < 1e6 else value
+    if isinstance(value, (float, Decimal)):
+        number = float(value)
+        return (
+            float(f"{number:.6g}") if isfinite(number) and abs(number) < 1e6 else number if isfinite(number) else None
+        )
+    return value

@@ -79,11 +79,8 @@ def what_changed(facts: Facts) -> list[str]:
             pace = "slower" if ms > ms_before else "faster"
             said.append(f"Pages load {pace}: nine in ten within {ms / 1000:.1f} s, before {ms_before / 1000:.1f} s.")
     if facts.anomalies:
-        names = ", ".join(
-            dict.fromkeys(
-                f"{row['metric']} on {row['date']:%a} {row['date'].day} {row['date']:%b}" for row in facts.anomalies[:3]
-            )
-        )
+        found = [(row["metric"].replace("_", " "), row["date"]) for row in facts.anomalies[:3]]
+        names = ", ".join(dict.fromkeys(f"{metric} on {day:%a} {day.day} {day:%b}" for metric, day in found))
         more = len(facts.anomalies) - 3
         said.append(f"Out of the ordinary: {names}{f' and {more} more' if more > 0 else ''}.")
     if facts.off_target:

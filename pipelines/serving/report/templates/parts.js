@@ -78,6 +78,7 @@ function bars(description, rows, { label, value, before, format = count, hover, 
   const most = isNarrow() ? 18 : 28;
   const positions = rows.map((_, position) => position);
   const widest = Math.max(...rows.map((row) => Math.max(value(row), before?.(row) ?? 0)), 0) || 1;
+  const room = Math.max(...rows.map((row) => String(format(value(row), row)).length), 1) * 7.2 + 12;
   const traces = [{
     type: "bar", orientation: "h", x: rows.map(value), y: positions, marker: { color: color(tint) },
     text: rows.map((row) => plain(format(value(row), row))), textposition: "outside", cliponaxis: false,
@@ -87,11 +88,11 @@ function bars(description, rows, { label, value, before, format = count, hover, 
   if (before) {
     traces.push({
       type: "scatter", mode: "markers", x: rows.map(before), y: positions, hoverinfo: "skip",
-      marker: { symbol: "line-ns-open", size: 17, line: { width: 2, color: color("muted") }, color: color("muted") },
+      marker: { symbol: "line-ns-open", size: 17, line: { width: 2, color: color("ink") }, color: color("ink") },
     });
   }
   return chart(description, 22 + rows.length * 30, traces, {
-    xaxis: axis({ visible: false, range: [0, widest * 1.24] }),
+    margin: { l: 8, r: room, t: 8, b: 8, pad: 4 }, xaxis: axis({ visible: false, range: [0, widest] }),
     yaxis: axis({
       autorange: "reversed", tickvals: positions, ticktext: rows.map((row) => plain(shortened(label(row), most))),
       showgrid: false, zeroline: false, ticks: "", tickfont: { color: color("ink"), size: 12.5 },

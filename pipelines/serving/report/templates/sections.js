@@ -41,7 +41,7 @@ function users(view) {
     type: "scatter", mode: rows.length > 1 ? "lines" : "markers", x: dates, y: rows.map((row) => row[name]), name: label,
     line: { color: color(tint), width: 2.25 }, hovertemplate: `%{x|%-d %b}: %{y:,} ${label}<extra></extra>`,
   })), {
-    margin: { l: 8, r: 74, t: 10, b: 8 }, xaxis: axis({ showgrid: false, tickformat: "%-d %b", nticks: isNarrow() ? 4 : 8 }),
+    margin: { l: 8, r: 74, t: 10, b: 8 }, xaxis: axis({ showgrid: false, tickformat: "%-d %b", nticks: isNarrow() ? 4 : 8, range: [dates[0], last.date] }),
     yaxis: axis({ rangemode: "tozero", nticks: 5 }), hovermode: "x",
     annotations: endLabels(lines.map(([name, label, tint]) => ({ x: last.date, y: last[name], text: `${label} ${count(last[name])}`, tint })), top, 240),
   });
@@ -49,7 +49,7 @@ function users(view) {
     type: "scatter", mode: rows.length > 1 ? "lines" : "markers", x: dates, y: rows.map((row) => row.stickiness),
     line: { color: color("second"), width: 2.25 }, hovertemplate: "%{x|%-d %b}: %{y:.0%}<extra></extra>",
   }], {
-    margin: { l: 8, r: 46, t: 10, b: 8 }, xaxis: axis({ showgrid: false, tickformat: "%-d %b", nticks: isNarrow() ? 4 : 6 }),
+    margin: { l: 8, r: 46, t: 10, b: 8 }, xaxis: axis({ showgrid: false, tickformat: "%-d %b", nticks: isNarrow() ? 4 : 6, range: [dates[0], last.date] }),
     yaxis: axis({ rangemode: "tozero", tickformat: ".0%", nticks: 5 }), annotations: [endLabel(last.date, last.stickiness, percent(last.stickiness), "second")],
   });
   return [
@@ -86,7 +86,7 @@ function funnels(view) {
   } else if (!view.missing("totals")) parts.push(note("No session converted in this period, so there is no time to convert."));
   if (!rows.length) return [...parts, note(view.missing("funnels") ?? "No journey of this period is in a funnel.")];
   const names = [...new Set(rows.map((row) => row.funnel))];
-  const earlier = new Map(view.before("funnels").map((row) => [`${row.funnel}\n${row.step_number}`, row.count]));
+  const earlier = new Map(view.before("funnels").map((row) => [`${row.funnel}\n${row.step_number}`, ratio(row.count, row.journeys)]));
   for (const name of names) {
     const steps = rows.filter((row) => row.funnel === name);
     const drawn = bars(`Funnel ${name}`, steps, {
@@ -101,12 +101,13 @@ function funnels(view) {
       { title: "Step", cell: (row) => row.step },
       { title: "Lost before it", number: true, cell: (row) => (row.rate == null ? "–" : count(row.lost)), bar: (row) => row.rate },
       { title: "Drop-off", number: true, cell: (row) => formatted("percent", row.rate) },
+      ...(earlier.size ? [{ title: "Reached, before", number: true, cell: (row) => formatted("percent", earlier.get(`${name}\n${row.step_number}`)) }] : []),
       ...(timed ? [
         { title: "Time to it, median", number: true, cell: (row) => formatted("seconds", row.median_seconds) },
         { title: "p90", number: true, cell: (row) => formatted("seconds", row.p90_seconds) },
       ] : []),
     ];
-    parts.push(block(sentence(words(name)), worst ? say(`Most are lost before ${worst.step}: ${count(worst.lost)}, which is ${percent(worst.rate)} of those one step before.`) : null,
+    parts.push(block(sentence(words(name)), worst ? say(`The largest loss is before ${worst.step}: ${count(worst.lost)}, ${percent(worst.rate)} of those one step earlier.`) : null,
       grid(h("div", {}, drawn), h("div", {}, table(columns, lost), timed ? note("Times are the mean of the days' medians and p90, weighted by journeys.") : null))));
   }
   return parts;
@@ -120,37 +121,39 @@ function retention(view) {
   const rows = all.filter((row) => row.length === chosen && row.cohort_start <= view.period.end);
   const starts = [...new Set(rows.map((row) => row.cohort_start))];
   const last = Math.max(...rows.map((row) => row.n), 0);
-  const places = [...Array(last + 1).keys()];
+  const places = [...Array(last).keys()].map((n) => n + 1); // at first all are active, by definition
+  if (!last) return [note("No cohort is complete one period on.")];
   const at = new Map(rows.map((row) => [`${row.cohort_start}\n${row.n}`, row]));
   const cells = starts.map((start) => places.map((n) => at.get(`${start}\n${n}`)));
-  // n = 0 is 100% by definition; the scale belongs to what varies.
   const top = Math.max(...rows.filter((row) => row.n > 0).map((row) => row.retention), 0.01);
   const unit = chosen === "day" ? "day" : chosen;
-  const drawn = chart(`Retention by ${unit} cohort`, 60 + starts.length * 27, [{
-    type: "heatmap", x: places, y: starts.map((_, place) => place), z: cells.map((line) => line.map((cell) => (cell && cell.n ? cell.retention : null))),
+  const drawn = chart(`Retention by ${unit} cohort`, 48 + starts.length * 27, [{
+    type: "heatmap", x: places, y: starts.map((_, place) => place), z: cells.map((line) => line.map((cell) => (cell ? cell.retention : null))),
     zmin: 0, zmax: top, colorscale: [[0, color("faint")], [1, color("accent")]], showscale: false, xgap: 2, ygap: 2, hoverongaps: false,
     hovertext: cells.map((line) => line.map((cell) => (cell ? `First active ${day(cell.cohort_start, true)}: ${count(cell.active)} of ${count(cell.size)} active ${cell.n} ${unit}s later` : ""))), hoverinfo: "text",
   }], {
     margin: { l: 8, r: 8, t: 34, b: 8 },
-    xaxis: axis({ side: "top", tickvals: places, ticktext: places.map((n) => (n ? `+${n}` : "first")), showgrid: false, zeroline: false, ticks: "" }),
+    xaxis: axis({ side: "top", tickvals: places, ticktext: places.map((n) => `+${n}`), showgrid: false, zeroline: false, ticks: "" }),
     yaxis: axis({ autorange: "reversed", tickvals: starts.map((_, place) => place), showgrid: false, zeroline: false, ticks: "",
-      ticktext: starts.map((start) => `${day(start)} · ${count(at.get(`${start}\n0`)?.size ?? rows.find((row) => row.cohort_start === start).size)}`) }),
-    annotations: cells.flatMap((line, y) => line.map((cell, x) => cell && {
-      x, y, showarrow: false, text: cell.n ? `${Math.round(cell.retention * 100)}%` : count(cell.active),
-      font: { size: 11.5, color: cell.n && cell.retention > top * 0.55 ? color("paper") : color(cell.n ? "ink" : "muted") },
-    }).filter(Boolean)),
+      ticktext: starts.map((start) => `${day(start)} · ${count(rows.find((row) => row.cohort_start === start).size)}`) }),
+    annotations: cells.flatMap((line, y) => line.filter(Boolean).map((cell) => ({
+      x: cell.n, y, showarrow: false, text: `${Math.round(cell.retention * 100)}%`,
+      font: { size: 11.5, color: color(cell.retention > top * 0.55 ? "paper" : "ink") },
+    }))),
   });
   const next = rows.filter((row) => row.n === 1);
   const kept = next.length ? ratio(sum(next, "active"), sum(next, "size")) : null;
   return [
-    kept == null ? note("No cohort is complete one period on.") : say(`Of everyone who first came in the ${words(chosen)}s shown, ${percent(kept)} were active again in the ${unit} after.`),
+    say(`Of everyone who first came in the ${unit}s shown, ${percent(kept)} were active again in the ${unit} after. A row is a cohort with its size.`),
     view.pills("retention", Object.fromEntries(there.map((length) => [length, LENGTHS[length]])), chosen),
     h("div", { class: "wide" }, drawn),
   ];
 }
 
 function paths(view) {
-  const hops = view.rows("paths");
+  const every = view.rows("paths");
+  const started = sum(every.filter((hop) => hop.step === 1), "sessions");
+  const hops = every.filter((hop) => hop.sessions >= started * 0.004); // threads of a session or two only blur
   if (!hops.length) return [note(view.missing("paths") ?? "No session of this period has a page view.")];
   const nodes = [...new Map(hops.flatMap((hop) => [[`${hop.step}\n${hop.from_page}`, hop.from_page], [`${hop.step + 1}\n${hop.to_page}`, hop.to_page]]))];
   const place = new Map(nodes.map(([key], position) => [key, position]));
@@ -158,7 +161,7 @@ function paths(view) {
   const drawn = chart("Sankey diagram of the first pages of sessions", 460, [{
     type: "sankey", arrangement: "fixed", textfont: { color: color("ink"), size: 12.5 },
     node: {
-      label: nodes.map(([, page]) => plain(shortened(page, 22))), pad: 18, thickness: 12, line: { width: 0 },
+      align: "left", label: nodes.map(([, page]) => plain(shortened(page, 22))), pad: 18, thickness: 12, line: { width: 0 },
       color: nodes.map((node) => color(isExit(node) ? "fourth" : "accent")), customdata: nodes.map(([, page]) => plain(page)),
       hovertemplate: "%{customdata}: %{value:,} sessions<extra></extra>",
     },
@@ -169,11 +172,10 @@ function paths(view) {
     },
   }], { margin: { l: 8, r: 8, t: 10, b: 14 } });
   const [first] = hops.filter((hop) => hop.step === 1 && hop.to_page !== "(exit)").sort((a, b) => b.sessions - a.sessions);
-  const left = sum(hops.filter((hop) => hop.step === 1 && hop.to_page === "(exit)"), "sessions");
-  const all = sum(hops.filter((hop) => hop.step === 1), "sessions");
+  const left = sum(every.filter((hop) => hop.step === 1 && hop.to_page === "(exit)"), "sessions");
   const patterns = view.rows("patterns");
   return [
-    say(`${percent(left / all)} of sessions leave after their first page.${first ? ` The most travelled first step is ${first.from_page} → ${first.to_page}, ${count(first.sessions)} sessions.` : ""}`),
+    say(`${percent(left / started)} of sessions leave after their first page.${first ? ` The most travelled first step is ${first.from_page} → ${first.to_page}, ${count(first.sessions)} sessions.` : ""}`),
     block("The first five pages of sessions, from left to right; pages of one folder together", h("div", { class: "wide" }, drawn)),
     block("Whole paths", patterns.length ? table([
       { title: "Path", cell: (row) => row.path },
@@ -220,7 +222,7 @@ function speed(view) {
     ...devices.map((row, place) => ({ type: "scatter", mode: "lines", x: [row.p50, row.p99], y: [place, place], line: { color: color("line"), width: 6 }, hoverinfo: "skip" })),
     ...[["p50", "accent"], ["p90", "second"], ["p99", "fourth"]].map(([name, tint]) => ({
       type: "scatter", mode: "markers+text", x: devices.map((row) => row[name]), y: places, marker: { size: 12, color: color(tint) },
-      text: devices.map((row, place) => (place ? "" : name)), textposition: "top center", textfont: { color: color(tint), size: 12 }, cliponaxis: false,
+      text: devices.map((row, place) => (place ? "" : name)), textposition: name === "p99" ? "bottom center" : "top center", textfont: { color: color(tint), size: 12 }, cliponaxis: false,
       hovertext: devices.map((row) => plain(`${row.device}, ${name}: ${milliseconds(row[name])} of ${count(row.samples)} page views`)), hoverinfo: "text",
     })),
   ], {
@@ -239,25 +241,28 @@ function speed(view) {
   ];
 }
 
-function segments(view, name, title, description) {
+const countries = new Intl.DisplayNames(["en"], { type: "region" });
+const country = (code) => (/^[A-Z]{2}$/.test(code) ? `${countries.of(code)} (${code})` : code);
+
+function segments(view, name, title, description, called = (value) => value) {
   const rows = view.rows(`segments_${name}`);
   if (!rows.length) return block(title, note(view.missing(`segments_${name}`) ?? "No countable session in this period."));
   const earlier = new Map(view.before(`segments_${name}`).map((row) => [row.value, row.sessions]));
   const part = share(rows, "sessions");
   return block(title, bars(description, rows.slice(0, 8), {
-    label: (row) => row.value, value: (row) => row.sessions, before: earlier.size ? (row) => earlier.get(row.value) ?? 0 : null,
+    label: (row) => called(row.value), value: (row) => row.sessions, before: earlier.size ? (row) => earlier.get(row.value) ?? 0 : null,
     format: (value, row) => `${count(value)} · ${percent(part(row))}`,
-    hover: (row) => `${row.value}: ${count(row.sessions)} sessions, ${count(row.conversions)} converted (${percent(ratio(row.conversions, row.sessions) ?? 0)})`,
-  }), earlier.size ? note(`The thin mark is ${view.period.before_label}.`) : null);
+    hover: (row) => `${called(row.value)}: ${count(row.sessions)} sessions, ${count(row.conversions)} converted (${percent(ratio(row.conversions, row.sessions) ?? 0)})`,
+  }));
 }
 
 function sources(view) {
   const rows = view.rows("sources");
   const paid = sum(rows, "revenue") > 0;
-  return [grid(
+  return [mark(view), grid(
     segments(view, "channel", "Sessions by channel", "Sessions by channel"),
     block("Sources and campaigns", rows.length ? table([
-      { title: "Source / medium", cell: (row) => [`${row.traffic_source} / ${row.traffic_medium}`, row.campaign === "(not set)" ? null : h("div", { class: "tag" }, row.campaign)].filter(Boolean)[0] && h("span", {}, `${row.traffic_source} / ${row.traffic_medium} `, row.campaign === "(not set)" ? null : h("span", { class: "tag" }, row.campaign)) },
+      { title: "Source / medium", cell: (row) => h("span", {}, `${row.traffic_source} / ${row.traffic_medium} `, row.campaign === "(not set)" ? null : h("span", { class: "tag" }, row.campaign)) },
       { title: "Sessions", number: true, cell: (row) => count(row.sessions), bar: (row) => row.sessions / rows[0].sessions },
       { title: "Converted", number: true, cell: (row) => percent(ratio(row.conversions, row.sessions)) },
       ...(paid ? [{ title: "Revenue", number: true, cell: (row) => count(row.revenue) }] : []),
@@ -282,7 +287,7 @@ function attribution(view) {
     }),
     ...shown.map(([model, tint, symbol]) => ({
       type: "scatter", mode: "markers", name: `${sentence(words(model))} touch`.replace("Linear touch", "Linear"), x: channels.map((channel) => of(model, channel)), y: places,
-      marker: { size: 11, color: color(tint), symbol }, hovertext: channels.map((channel) => plain(`${channel}, ${words(model)}: ${of(model, channel).toFixed(1)}`)), hoverinfo: "text",
+      marker: { size: 11, color: color(tint), symbol }, cliponaxis: false, hovertext: channels.map((channel) => plain(`${channel}, ${words(model)}: ${of(model, channel).toFixed(1)}`)), hoverinfo: "text",
     })),
   ], {
     showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 8, r: 12, t: 36, b: 8 },
@@ -292,7 +297,7 @@ function attribution(view) {
   const moved = [...channels].sort((a, b) => Math.abs(of("first", b) - of("last", b)) - Math.abs(of("first", a) - of("last", a)))[0];
   const difference = of("first", moved) - of("last", moved);
   return [
-    say(Math.abs(difference) < 0.5 ? "All models give the channels nearly the same credit in this period."
+    say(Math.abs(difference) < 1 ? "All models give the channels nearly the same credit in this period."
       : `${moved} ${difference > 0 ? "begins" : "closes"} more than it ${difference > 0 ? "closes" : "begins"}: ${of("first", moved).toFixed(0)} conversions by first touch, ${of("last", moved).toFixed(0)} by last.`),
     block("Conversions credited", drawn),
     block(null, table([
@@ -302,10 +307,12 @@ function attribution(view) {
   ];
 }
 
-const devices = (view) => [h("div", { class: "grid three" },
+const mark = (view) => (view.period.before ? note(`The thin mark in a bar is ${view.period.before_label}.`) : null);
+
+const devices = (view) => [mark(view), h("div", { class: "grid three" },
   segments(view, "device_type", "Device", "Sessions by type of device"), segments(view, "browser", "Browser", "Sessions by browser"), segments(view, "os", "System", "Sessions by operating system"))];
 
-const geography = (view) => [grid(segments(view, "country", "Country", "Sessions by country"), segments(view, "region", "Region", "Sessions by region"))];
+const geography = (view) => [mark(view), grid(segments(view, "country", "Country", "Sessions by country", country), segments(view, "region", "Region", "Sessions by region"))];
 
 function churn(view) {
   const people = view.all("churn");
@@ -346,23 +353,20 @@ function anomalies(view) {
     const off = (row) => (row.value - row.expected) / ((row.high - row.low) / 2 || Math.abs(row.expected) || 1);
     const shown = rows.slice(0, 10);
     const places = shown.map((_, place) => place);
-    const label = (row) => `${words(row.metric)}${/^\(?all\)?$/.test(row.segment ?? "all") ? "" : ` · ${row.segment}`} · ${day(row.date)}`;
+    const label = (row) => `${words(row.metric)}${isWhole(row) ? "" : ` · ${row.segment}`} · ${day(row.date)}`;
     parts.push(block("How far from the expected range", chart("Anomalies against their expected range", 56 + shown.length * 30, [{
       type: "scatter", mode: "markers", x: shown.map(off), y: places, marker: { size: 12, color: shown.map((row) => color(off(row) > 0 ? "accent" : "second")) },
-      hovertext: shown.map((row) => plain(`${label(row)}: ${short.format(row.value)}, expected ${short.format(row.low)} to ${short.format(row.high)}`)), hoverinfo: "text",
+      hovertext: shown.map((row) => plain(`${label(row)}: ${figure(row.value)}, expected ${figure(row.low)} to ${figure(row.high)}`)), hoverinfo: "text",
     }], {
       shapes: [{ type: "rect", xref: "x", yref: "paper", x0: -1, x1: 1, y0: 0, y1: 1, fillcolor: color("soft"), line: { width: 0 }, layer: "below" }],
       annotations: [{ x: 0, y: 1, yref: "paper", yanchor: "bottom", text: "expected", showarrow: false, font: { color: color("muted"), size: 12 } }],
       margin: { l: 8, r: 12, t: 24, b: 8 }, xaxis: axis({ showticklabels: false, zeroline: false, showgrid: false }),
       yaxis: axis({ range: [shown.length - 0.5, -0.5], tickvals: places, ticktext: shown.map((row) => plain(shortened(label(row), isNarrow() ? 22 : 46))), zeroline: false, tickfont: { color: color("ink"), size: 12.5 } }),
-    })), table([
-      { title: "When and what", cell: (row) => h("span", {}, `${day(row.date)} · ${words(row.metric)} `, /^\(?all\)?$/.test(row.segment ?? "all") ? null : h("span", { class: "tag" }, row.segment)) },
-      { title: "Value", number: true, cell: (row) => short.format(row.value) },
-      { title: "Expected", number: true, cell: (row) => `${short.format(row.low)} – ${short.format(row.high)}` },
-      { title: "Severity", cell: (row) => words(row.severity ?? "–") },
-      { title: "Likely reason", cell: (row) => row.explained_by || "No segment explains it." },
-      { title: "Sessions of that day", cell: (row) => examplesOf(examples.filter((found) => found.date === row.date && found.metric === row.metric)) },
-    ], rows));
+    })), h("div", { class: "grid events" }, rows.map((row) => h("div", { class: "block" },
+      h("h3", {}, `${day(row.date)} · ${words(row.metric)} `, isWhole(row) ? null : h("span", { class: "tag" }, row.segment)),
+      h("p", { class: "say" }, h("b", {}, figure(row.value)), `, expected ${figure(row.low)} to ${figure(row.high)} (${words(row.severity ?? "no severity")}). `,
+        row.explained_by ? `Likely reason: ${row.explained_by}.` : "No segment explains it."),
+      examplesOf(examples.filter((found) => found.date === row.date && found.metric === row.metric))))));
   }
   const kinds = view.rows("unusual");
   const sessions = view.rows("unusual_sessions");
@@ -372,13 +376,20 @@ function anomalies(view) {
       block("Unusual sessions, by kind", bars("Unusual sessions by kind", kinds, { label: (row) => words(row.kind), value: (row) => row.sessions, tint: "second", hover: (row) => `${words(row.kind)} (${row.category}): ${count(row.sessions)} sessions` })),
       block("Examples", sessions.length ? table([
         { title: "Why", cell: (row) => h("span", {}, h("span", { class: "tag" }, words(row.kind)), ` ${row.detail ?? ""}`) },
-        { title: "Session", cell: (row) => h("span", {}, `${day(row.date)}, ${row.event_count} events `, h("code", {}, row.session_id.slice(0, 12))) },
+        { title: "Session", cell: (row) => h("span", {}, `${day(row.date)}, ${row.event_count} events `, h("code", {}, row.session_id)) },
       ], sessions) : note("They are all of visitors that do not count (bots and test users)."))));
   }
   return parts;
 }
 
-const examplesOf = (sessions) => h("span", {}, sessions.length ? sessions.map((found) => h("div", {}, h("code", {}, found.session_id.slice(0, 12)), ` ${found.entry_page ?? "–"} → ${found.exit_page ?? "–"}, ${found.event_count} events`)) : "none");
+const isWhole = (row) => /^\(?(all|total)?\)?$/.test(row.segment ?? "");
+const figure = (value) => (Math.abs(value) < 1 ? value.toPrecision(2) : short.format(value));
+
+const examplesOf = (sessions) => table([
+  { title: "Sessions of that day", cell: (row) => h("span", {}, `${row.entry_page ?? "–"} → ${row.exit_page ?? "–"} `, h("code", {}, row.session_id)) },
+  { title: "Events", number: true, cell: (row) => count(row.event_count) },
+  { title: "Duration", number: true, cell: (row) => formatted("seconds", row.duration_seconds) },
+], sessions);
 
 function quality(view) {
   const { quality: found } = view.document;
