@@ -5,6 +5,8 @@ SHELL := /bin/bash
 # Where the tables lie, and how much the generator makes.
 LAKE ?= .lake
 GENERATE ?= --help
+# Where the report goes.
+REPORT ?= report.html
 # How long `make soak` goes on.
 SECONDS ?= 1800
 
@@ -40,6 +42,14 @@ run-local: ready ## Sample events through bronze, silver and gold, and a summary
 .PHONY: query
 query: ready ## Ask the tables: make query SQL="select * from gold.journey_stats_daily"
 	@$(PYTHON_RUN) jobs/query.py --lakehouse '$(LAKE)' "$$SQL"
+
+.PHONY: report
+report: ready ## Write the report, one HTML file: make report REPORT=report.html
+	@$(PYTHON_RUN) jobs/report.py --lakehouse '$(LAKE)' --out '$(REPORT)'
+
+.PHONY: chromium-install
+chromium-install: ## Install Chromium (Debian's), for the tests of the report
+	@deploy/chromium.sh install
 
 .PHONY: generate
 generate: ready ## Make sample events: make generate GENERATE="--help"

@@ -39,8 +39,8 @@ Row = dict[str, Any]
 
 def make(root: Path, *, without: Iterable[str] = ()) -> Path:
     """Write the lake and publish it, but for the tables in `without`."""
-    sessions = _sessions()
-    tables = {**_silver(sessions), **_gold(sessions), **_ops()}
+    made = sessions()
+    tables = {"silver.sessions": made, "silver.events": page_views(made), **_gold(made), **_ops()}
     for name in without:
         tables.pop(name)
     for name, rows in tables.items():
@@ -67,7 +67,8 @@ def _write(root: Path, name: str, rows: list[Row]) -> None:
     write_deltalake(str(root.joinpath(*name.split("."))), table)
 
 
-def _sessions() -> list[Row]:
+def sessions() -> list[Row]:
+    """All sessions of both sites, the same at every call."""
     chance = random.Random(7)
     made = []
     for day in DAYS:
@@ -95,7 +96,7 @@ def _session(day: date, number: int, site: str, pages: list[str], converted: boo
     person = f"person-{chance.randint(1, 400)}"
     return {
         "site_id": site, "session_id": f"{number:032x}", "visitor_id": person, "person_id": person,
-        "start_time": start, "end_time": datetime.combine(day, time(22, 50), timezone.utc), "session_date": day,
+        "start_time": start, "end_time": datetime.combine(day, time(23, 10), timezone.utc), "session_date": day,
         "event_count": len(pages) * 3, "page_view_count": len(pages), "page_count": len(set(pages)),
         "entry_page": pages[0], "exit_page": pages[-1], "journey_path": pages, "pages_visited": pages,
         "duration_seconds": seconds, "bounced": len(pages) == 1, "engaged": len(pages) > 1, "converted": converted,
@@ -106,8 +107,9 @@ def _session(day: date, number: int, site: str, pages: list[str], converted: boo
     }  # fmt: skip
 
 
-def _silver(sessions: list[Row]) -> dict[str, list[Row]]:
-    events = [
+def page_views(sessions: list[Row]) -> list[Row]:
+    """Their page views, each with a load time."""
+    return [
         {
             "site_id": row["site_id"], "event_id": f"{row['session_id']}-{place}", "event_type": "page_view",
             "event_time": row["start_time"], "event_date": row["session_date"], "event_utc_date": row["session_date"],
@@ -118,7 +120,6 @@ def _silver(sessions: list[Row]) -> dict[str, list[Row]]:
         for row in sessions
         for place, page in enumerate(row["journey_path"])
     ]  # fmt: skip
-    return {"silver.sessions": sessions, "silver.events": events}
 
 
 def _gold(sessions: list[Row]) -> dict[str, list[Row]]:

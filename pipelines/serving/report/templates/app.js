@@ -56,6 +56,7 @@ function drawFrame(shown) {
 }
 
 function draw() {
+  delete document.documentElement.dataset.ready;
   const shown = view();
   drawFrame(shown);
   for (const element of document.querySelectorAll(".chart")) if (element.dataset.drawn) Plotly.purge(element);
@@ -73,7 +74,6 @@ function choose(change) {
   Object.assign(chosen, change);
   if (!periodsOf(chosen.kind).length) chosen.kind = chosen.site.periods[0].kind;
   chosen.back = Math.min(chosen.back, periodsOf(chosen.kind).length - 1);
-  delete document.documentElement.dataset.ready;
   draw();
 }
 

@@ -137,7 +137,7 @@ function sparkline(points, from) {
     svg.append(path);
   };
   const placed = points.map((point, place) => ({ ...point, place })).filter((point) => point.value != null);
-  line(placed, "line", 2);
+  line(placed, "trace", 2);
   const inside = placed.filter((point) => point.date >= from);
   line(inside.length === 1 ? [inside[0], { ...inside[0], place: inside[0].place + 0.01 }] : inside, "accent", inside.length === 1 ? 5 : 2);
   return svg;
