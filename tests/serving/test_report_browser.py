@@ -215,7 +215,7 @@ def test_light_and_dark_follow_the_system_until_one_chooses(reader: Reader) -> N
 def test_nothing_is_wider_than_the_screen(reader: Reader, width: int) -> None:
     reader.open(width=width)
 
-    assert reader.run("return document.documentElement.scrollWidth") == width
+    assert reader.run("return document.documentElement.scrollWidth") <= width
 
 
 def test_it_prints_on_light_paper_with_its_charts(reader: Reader) -> None:

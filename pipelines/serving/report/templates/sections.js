@@ -119,7 +119,7 @@ function retention(view) {
   if (!there.length) return [note(view.missing("retention") ?? "No cohort has a complete period yet.")];
   const chosen = view.choose("retention", there.includes("week") ? "week" : there[0]);
   const rows = all.filter((row) => row.length === chosen && row.cohort_start <= view.period.end);
-  const starts = [...new Set(rows.map((row) => row.cohort_start))];
+  const starts = [...new Set(rows.filter((row) => row.n > 0).map((row) => row.cohort_start))];
   const last = Math.max(...rows.map((row) => row.n), 0);
   const places = [...Array(last).keys()].map((n) => n + 1); // at first all are active, by definition
   if (!last) return [note("No cohort is complete one period on.")];
