@@ -7,6 +7,8 @@ LAKE ?= .lake
 GENERATE ?= --help
 # Where `make publish` writes: postgresql://user@host:port/database; the environment variable of the settings otherwise.
 POSTGRES ?=
+# Where the report goes.
+REPORT ?= report.html
 # How long `make soak` goes on.
 SECONDS ?= 1800
 
@@ -74,6 +76,14 @@ query-attacks: ready ## Attack POST /query; the list with its results goes to do
 .PHONY: redis-install
 redis-install: ## Install Debian's Redis, for a shared cache of answers and its tests
 	@deploy/redis.sh
+
+.PHONY: report
+report: ready ## Write the report, one HTML file: make report REPORT=report.html
+	@$(PYTHON_RUN) jobs/report.py --lakehouse '$(LAKE)' --out '$(REPORT)'
+
+.PHONY: chromium-install
+chromium-install: ## Install Chromium (Debian's), for the tests of the report
+	@deploy/chromium.sh install
 
 .PHONY: generate
 generate: ready ## Make sample events: make generate GENERATE="--help"

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipelines.contracts import Column
+from pipelines.funnels import load_funnels
 from pipelines.serving.api import models
-from pipelines.settings import load_funnels
 
 
 @dataclass(frozen=True)
