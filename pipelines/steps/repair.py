@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -40,12 +40,7 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     """Put events in, in the place of the stored one where `_old` is not null, and cut the sessions around them anew."""
     lake, context = run.lake, run.context
     stored = lake.read("silver.events")
-    reach = silver_events.near(sorted({*days, *_days_of_client_sessions(run, inserts)}), stored, context=context)
-    sessions, _, found = lake.checkpoint(
-        silver_events.touched_sessions(inserts, reach, context=context),
-        F.collect_set(F.struct("site_id", "session_date")).alias("starts"),
-    )
-    starts = Slices.of((row["site_id"], row["session_date"]) for row in found["starts"])
+    sessions, starts = _touched_sessions(run, inserts, {*days, *_days_of_client_sessions(run, inserts)}, stored)
     affected = stored.where(starts.predicate("session_date")).join(
         sessions.select("site_id", "session_id"), on=["site_id", "session_id"], how="left_semi"
     )
@@ -54,6 +49,24 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     touched = silver_events.touched(staged.measured)
     where = " or ".join(f"old.event_date = date'{day}'" for day in touched["event_date"].all_dates())
     lake.upsert("silver.events", staged, batch, touched, where)
+
+
+def _touched_sessions(run: Run, inserts: DataFrame, days: set[date], stored: DataFrame) -> tuple[DataFrame, Slices]:
+    """Stored sessions to cut anew, and the slices in which they start. `days`: where to look for them."""
+    while True:
+        near = silver_events.near(sorted(days), stored, context=run.context)
+        sessions, _, found = run.lake.checkpoint(
+            silver_events.touched_sessions(inserts, near, context=run.context),
+            F.collect_set(F.struct("site_id", "session_date")).alias("starts"),
+            F.collect_set(F.struct("first_day", "last_day")).alias("spans"),
+        )
+        if sessionize.cuts_runs(run.context):
+            spans = [(row["first_day"], row["last_day"]) for row in found["spans"] if row["first_day"] is not None]
+            reached = {first + timedelta(step) for first, last in spans for step in range((last - first).days + 1)}
+            if not reached <= days:  # a run may go on before and after what was looked at
+                days = days | reached
+                continue
+        return sessions, Slices.of((row["site_id"], row["session_date"]) for row in found["starts"])
 
 
 def _days_of_client_sessions(run: Run, inserts: DataFrame) -> set[date]:

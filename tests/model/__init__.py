@@ -32,7 +32,7 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings) -
     is the number of candidates that lost to another of the same identity.
     """
     distinct = deduplicate(events)
-    sessions = sessionize(distinct, sites)
+    sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)
     return {
         "silver.events": silver.events(sessions),
