@@ -348,6 +348,9 @@ class Lake:
             self._save_page(table, rows.page, batch, touched, mode=mode, predicate=where)
             return
         frame = rows.frame if isinstance(rows, Staged) else rows
+        partitions = contract(table).partition_by
+        if partitions and mode == "overwrite":  # few files a partition, where each task would write one to each
+            frame = frame.hint("rebalance", *[F.col(name) for name in partitions])
         writer = frame.select(*_typed(table)).write
         writer = writer.format(_FORMAT).mode(mode).option("txnAppId", _APP).option("txnVersion", str(batch))
         writer = writer.option("userMetadata", _note(batch, touched))

@@ -15,11 +15,20 @@ from pyspark.sql import DataFrame
 from pipelines.contracts import Contract, contract
 from pipelines.gold import (
     active_users_daily,
+    attribution_daily,
+    devices_daily,
     engagement_tiers_daily,
+    flow_patterns_daily,
+    flow_transitions_daily,
     funnel_daily,
+    geo_daily,
     journey_stats_daily,
     page_metrics_daily,
+    page_performance_daily,
     session_anomalies,
+    touch_paths_daily,
+    traffic_5min,
+    traffic_sources_daily,
 )
 from pipelines.silver import sessions, user_days
 
@@ -50,6 +59,15 @@ GOLD = (
     Step("gold.active_users_daily", active_users_daily.build),
     Step("gold.engagement_tiers_daily", engagement_tiers_daily.build),
     Step("gold.page_metrics_daily", page_metrics_daily.build),
+    Step("gold.traffic_5min", traffic_5min.build),
+    Step("gold.traffic_sources_daily", traffic_sources_daily.build),
+    Step("gold.attribution_daily", attribution_daily.build),
+    Step("gold.touch_paths_daily", touch_paths_daily.build),
+    Step("gold.devices_daily", devices_daily.build),
+    Step("gold.geo_daily", geo_daily.build),
+    Step("gold.page_performance_daily", page_performance_daily.build),
+    Step("gold.flow_transitions_daily", flow_transitions_daily.build),
+    Step("gold.flow_patterns_daily", flow_patterns_daily.build),
     Step("gold.session_anomalies", session_anomalies.build),
 )
 SERVED = ("silver.events", *[step.table for step in (*SILVER, *GOLD)])

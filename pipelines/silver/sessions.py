@@ -41,6 +41,8 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         F.max("session_converted").alias("converted"),
         F.max(F.when(counts, F.col("scroll_depth_pct"))).alias("max_scroll_depth_pct"),
         F.sum(F.when(counts & F.col("_converts"), F.col("value"))).alias("_revenue"),
+        F.min(F.when(counts & F.col("_converts"), F.col("event_time"))).alias("_first_conversion"),
+        F.max(F.when(F.col("is_exit"), F.col("event_time"))).alias("_exit_time"),
         F.min(F.when(is_touch, touch)).alias("_touch"),
         *[_first_known(name) for name in _ENVIRONMENT],
         F.max("session_bot_reason").alias("bot_reason"),
@@ -50,6 +52,8 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     duration_us = F.when(
         F.col("event_count") > 1, F.unix_micros(F.col("end_time")) - F.unix_micros(F.col("start_time"))
     )
+    end_page = context.by_site(lambda site: site.conversion.end_page)
+    by_rule = F.when(end_page.isNull(), F.col("_first_conversion")).otherwise(F.col("_exit_time"))
     is_long = F.coalesce(duration_us > 10_000_000, F.lit(False))
     is_direct = F.col("_touch").isNull()
     pages = F.transform("_pages", lambda visit: visit["page"])
@@ -74,6 +78,8 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         (F.col("page_view_count") == 1).alias("bounced"),
         (is_long | F.col("converted") | (F.col("page_view_count") >= 2)).alias("engaged"),
         "converted",
+        # A session that converted under an earlier rule of its site holds nothing that says when: it did by its end.
+        F.when(F.col("converted"), F.coalesce(by_rule, "end_time")).alias("converted_at"),
         (F.col("_errors") > 0).alias("had_error"),
         "likes",
         "comments",

@@ -1,4 +1,4 @@
-"""What user agents, referrers and addresses say, asked once for each distinct value in this process, and joined back."""
+"""What user agents, referrers and addresses say: asked once for each distinct value, here, and joined back."""
 
 from __future__ import annotations
 

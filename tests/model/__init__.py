@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.settings import Funnels, Settings, Sites
 
-from . import gold, silver
+from . import gold, silver, traffic
 from .anomalies import session_anomalies
 from .sessions import CANDIDATE_COLUMNS, Row, deduplicate, sessionize
 
@@ -34,15 +34,25 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings) -
     distinct = deduplicate(events)
     sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)
+    event_rows, session_rows = silver.events(sessions), silver.sessions(sessions)
     return {
-        "silver.events": silver.events(sessions),
-        "silver.sessions": silver.sessions(sessions),
+        "silver.events": event_rows,
+        "silver.sessions": session_rows,
         "silver.user_days": user_days,
         "gold.active_users_daily": gold.active_users_daily(user_days, sites),
         "gold.engagement_tiers_daily": gold.engagement_tiers_daily(user_days, sites, settings.tiers),
         "gold.journey_stats_daily": gold.journey_stats_daily(sessions),
         "gold.funnel_daily": gold.funnel_daily(sessions, funnels),
         "gold.page_metrics_daily": gold.page_metrics_daily(sessions),
+        "gold.traffic_5min": traffic.traffic_5min(event_rows, session_rows),
+        "gold.traffic_sources_daily": traffic.traffic_sources_daily(session_rows),
+        "gold.attribution_daily": traffic.attribution_daily(session_rows, sites),
+        "gold.touch_paths_daily": traffic.touch_paths_daily(session_rows),
+        "gold.devices_daily": traffic.devices_daily(session_rows),
+        "gold.geo_daily": traffic.geo_daily(session_rows),
+        "gold.page_performance_daily": traffic.page_performance_daily(event_rows),
+        "gold.flow_transitions_daily": traffic.flow_transitions_daily(session_rows),
+        "gold.flow_patterns_daily": traffic.flow_patterns_daily(session_rows),
         "gold.session_anomalies": session_anomalies(sessions, settings.anomalies),
         "duplicates": len(events) - len(distinct),
     }

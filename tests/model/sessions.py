@@ -177,6 +177,15 @@ class Session:
         views = self.page_views
         return bool(views) and views[-1].view["page_path"] == end_page
 
+    @property
+    def converted_at(self) -> datetime | None:
+        """Of its first converting event; where the site names an end page, of the exit page view."""
+        if not self.converted:
+            return None
+        first = self.page_views[-1].view if self.site.conversion.end_page is not None else self.converting[0]
+        at: datetime = first["event_time"]
+        return at
+
     @cached_property
     def bot_reason(self) -> str | None:
         """Of the first event that has one; else the session's own pace."""

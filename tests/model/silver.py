@@ -94,6 +94,7 @@ def _session_row(session: Session) -> Row:
         "bounced": len(views) == 1,
         "engaged": is_long or session.converted or len(views) >= 2,
         "converted": session.converted,
+        "converted_at": session.converted_at,
         "had_error": count("error") > 0,
         "likes": count("like"),
         "comments": count("comment"),

@@ -81,6 +81,7 @@ def test_conversion_revenue_and_errors(spark: SparkSession, context: MakeContext
         event(4, "error"),
     )
     assert some(row, "converted", "revenue", "had_error", "likes") == (True, Decimal("20.0000"), True, 1)
+    assert row["converted_at"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=1)
 
 
 def test_a_site_may_convert_by_the_page_left_from_instead(spark: SparkSession, context: MakeContext) -> None:
@@ -94,6 +95,16 @@ def test_a_site_may_convert_by_the_page_left_from_instead(spark: SparkSession, c
         event(0, "purchase", visitor_id="bob"),
     )
     assert (ann["converted"], bob["converted"]) == (True, False)
+    assert ann["converted_at"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=1)
+    assert bob["converted_at"] is None
+
+
+def test_a_conversion_under_an_earlier_rule_of_the_site_is_dated_at_the_sessions_end(
+    spark: SparkSession, context: MakeContext
+) -> None:
+    events = events_frame(spark, [event(0, session_converted=True), event(7, "click", session_converted=True)])
+    [row] = sessions.build(events, context=context()).collect()
+    assert row["converted_at"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=7)
 
 
 def test_the_first_touch_is_taken_whole_from_one_event(spark: SparkSession, context: MakeContext) -> None:
