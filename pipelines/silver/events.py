@@ -18,7 +18,7 @@ from pipelines.slices import Slices
 CONTRACT = contract("silver.events")
 KEY = list(CONTRACT.key)
 
-# What sessionizing says about an event; the only columns of a stored event that later events can change.
+# What sessionizing says about an event: with person_id the only columns of a stored event that later events can change.
 SESSION_COLUMNS = (
     "session_id",
     "session_date",
@@ -32,6 +32,8 @@ SESSION_COLUMNS = (
     "is_countable",
 )
 _OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
+
+_IDENTITY = ("anonymous_id", "user_id", "visitor_id")
 
 # Columns by whose dates derived tables are sliced.
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
@@ -93,7 +95,7 @@ def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
     """
     old = stored.select(
         *KEY,
-        F.struct(*_order_struct(), "visitor_id", "session_id", "first_source", *SLICE_COLUMNS).alias("_old"),
+        F.struct(*_order_struct(), *_IDENTITY, "session_id", "first_source", *SLICE_COLUMNS).alias("_old"),
     )
     mine = F.struct(*_order_struct())
     theirs = F.struct("_old.event_time", "_old.sequence", "_old.record_hash")
@@ -180,24 +182,42 @@ def _spans_of_runs(spans: DataFrame, gap_us: Column) -> DataFrame:
 
 
 def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> DataFrame:
-    """Rows of silver.events that differ once the inserts are in: the inserts, and stored events whose session changed.
+    """Rows of silver.events that differ once the inserts are in: the inserts, and stored events of their sessions.
 
-    `affected`: every stored event of the touched sessions. Returns the contract's columns and `_old` (the slices that
-    a stored row leaves; null for a new event).
+    `affected`: every stored event of the touched sessions; `_person` is whom it belongs to from now on. Returns the
+    contract's columns and `_old` (the slices that a stored row leaves; null for a new event).
     """
     stay = affected.join(inserts.select(*KEY), on=KEY, how="left_anti")
-    before = F.struct(*SESSION_COLUMNS)
-    slices = F.struct(*SLICE_COLUMNS)
-    everything = stay.select(*_OWN_COLUMNS, before.alias("_before"), slices.alias("_old")).unionByName(
+    changeable = (*SESSION_COLUMNS, "person_id")
+    everything = stay.select(
+        *_OWN_COLUMNS, F.struct(*changeable).alias("_before"), F.struct(*SLICE_COLUMNS).alias("_old"), "_person"
+    ).unionByName(
         inserts.select(
             *_OWN_COLUMNS,
-            F.lit(None).cast(_struct_type(SESSION_COLUMNS)).alias("_before"),
+            F.lit(None).cast(_struct_type(changeable)).alias("_before"),
             F.struct(*[F.col(f"_old.{name}").alias(name) for name in SLICE_COLUMNS]).alias("_old"),
+            F.col("person_id").alias("_person"),
         )
     )
-    sessionized = sessionize.build(everything, context=context)
-    differs = F.col("_before").isNull() | ~F.struct(*SESSION_COLUMNS).eqNullSafe(F.col("_before"))
+    told = everything.withColumn("person_id", F.col("_person")).drop("_person")
+    sessionized = sessionize.build(told, context=context)
+    differs = F.col("_before").isNull() | ~F.struct(*changeable).eqNullSafe(F.col("_before"))
     return sessionized.where(differs).select(*CONTRACT.column_names, "_old")
+
+
+def with_persons(stored: DataFrame, persons: DataFrame | None) -> DataFrame:
+    """Stored events with `_person`: that of `persons` (KEY, `_person`) where it holds the event, else their own."""
+    if persons is None:
+        return stored.withColumn("_person", F.col("person_id"))
+    joined = stored.join(persons.select(*KEY, "_person"), on=KEY, how="left")
+    return joined.withColumn("_person", F.coalesce("_person", "person_id"))
+
+
+def handed_over(stored: DataFrame, persons: DataFrame) -> DataFrame:
+    """The stored events that `persons` (KEY, `_person`) holds, as `changes` returns them: nothing else about them
+    changes, and they stay in their slices."""
+    mine = stored.join(persons.select(*KEY, "_person"), on=KEY, how="inner").withColumn("person_id", F.col("_person"))
+    return mine.select(*CONTRACT.column_names, F.struct(*SLICE_COLUMNS).alias("_old"))
 
 
 def places() -> list[Column]:

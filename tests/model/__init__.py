@@ -16,6 +16,7 @@ from pipelines.settings import Funnels, Settings, Sites
 
 from . import gold, silver, traffic
 from .anomalies import session_anomalies
+from .identities import identities, link
 from .sessions import CANDIDATE_COLUMNS, Row, deduplicate, sessionize
 
 __all__ = ["CANDIDATE_COLUMNS", "UNSPECIFIED_COLUMNS", "Row", "run"]
@@ -32,12 +33,14 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings) -
     is the number of candidates that lost to another of the same identity.
     """
     distinct = deduplicate(events)
+    link(distinct)
     sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)
     event_rows, session_rows = silver.events(sessions), silver.sessions(sessions)
     return {
         "silver.events": event_rows,
         "silver.sessions": session_rows,
+        "silver.identities": identities(distinct),
         "silver.user_days": user_days,
         "gold.active_users_daily": gold.active_users_daily(user_days, sites),
         "gold.engagement_tiers_daily": gold.engagement_tiers_daily(user_days, sites, settings.tiers),

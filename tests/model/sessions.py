@@ -70,7 +70,7 @@ def in_order(events: Iterable[Row]) -> list[Row]:
 def deduplicate(candidates: Iterable[Row]) -> list[Row]:
     """One candidate for each (site, event_id, UTC date): the least by time, sequence (null first), hash of the record.
 
-    The survivors carry their visitor and person.
+    The survivors carry their visitor; their person needs all of them (see identities.py).
     """
     rivals: dict[tuple[str, str, date], list[Row]] = defaultdict(list)
     for candidate in candidates:
@@ -80,7 +80,6 @@ def deduplicate(candidates: Iterable[Row]) -> list[Row]:
     for group in rivals.values():
         winner = min(group, key=lambda e: (e["event_time"], _nulls_first(e["sequence"]), e["record_hash"]))
         winner["visitor_id"] = first_known([winner["anonymous_id"], winner["user_id"], winner["client_session_id"]])
-        winner["person_id"] = first_known([winner["user_id"], winner["visitor_id"]])
         winners.append(winner)
     return winners
 

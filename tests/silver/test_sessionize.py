@@ -15,6 +15,7 @@ from pipelines.silver import sessionize
 from tests.conftest import MakeContext
 from tests.model import sessions as model_sessions
 from tests.model import silver
+from tests.model.identities import link
 from tests.model.strategies import SITES, random_events, small_settings
 from tests.rows import Row, events_frame, table_frame
 
@@ -247,6 +248,7 @@ def test_any_events_are_cut_and_judged_as_the_model_does(spark: SparkSession, co
     settings = small_settings()
     settings = settings.model_copy(update={"bots": settings.bots.model_copy(update={"min_regular_gaps": 2})})
     distinct = model_sessions.deduplicate(random_events(rng, 1500))
+    link(distinct)
     expected = silver.events(model_sessions.sessionize(distinct, SITES, settings))
     names = [name for name in contract("silver.events").comparable_columns if name in expected[0]]
     key = ("site_id", "event_id", "event_utc_date")
