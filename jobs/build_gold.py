@@ -9,8 +9,9 @@ from pipelines import cli, runner
 
 
 def main() -> int:
-    arguments = cli.parser("Bring gold up to the last batch of silver and publish it.").parse_args()
-    return cli.main("build_gold", arguments, runner.build_gold)
+    parser = cli.parser("Bring gold up to the last batch of silver and publish it.")
+    cli.add_mappings(parser)
+    return cli.main("build_gold", parser.parse_args(), runner.build_gold)
 
 
 if __name__ == "__main__":

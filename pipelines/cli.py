@@ -20,13 +20,14 @@ from pyspark.sql import SparkSession
 
 from pipelines.context import RunContext
 from pipelines.errors import ConfigurationError, DataRefusedError, InfrastructureError, PipelineError
+from pipelines.funnels import load_funnels
 from pipelines.lake import Lake, now
 from pipelines.lock import alone
 from pipelines.ops import ledger, summary
 from pipelines.ops.books import Books
 from pipelines.progress import Progress
 from pipelines.run import Run
-from pipelines.settings import Settings, load_funnels, load_settings, load_sites
+from pipelines.settings import Settings, load_settings, load_sites
 from pipelines.sources import Source, load_source
 from pipelines.spark import build_session
 
@@ -43,7 +44,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--conf", metavar="DIR", help="folder with sites.yaml and funnels.yaml of your own (default: conf)"
     )
-    made.add_argument("--as-of", metavar="DATE", help="last complete day (default: yesterday)")
+    made.add_argument(
+        "--as-of", metavar="DATE", help="last complete day of every site (default: yesterday by the site's clock)"
+    )
     made.add_argument(
         "--wait",
         type=float,
@@ -160,7 +163,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
         sites=sites,
         funnels=funnels,
         started_at=at,
-        as_of=_as_of(arguments.as_of, sites.last_complete_date("", at)),
+        as_of=_as_of(arguments.as_of),
     )
     run_id = f"{at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     root = arguments.lakehouse or settings.lakehouse
@@ -184,9 +187,9 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
     return run, settings
 
 
-def _as_of(given: str | None, default: date) -> date:
+def _as_of(given: str | None) -> date | None:
     try:
-        return date.fromisoformat(given) if given else default
+        return date.fromisoformat(given) if given else None
     except ValueError as error:
         raise ConfigurationError(f"--as-of: expected a date such as 2026-01-31, got {given!r}") from error
 

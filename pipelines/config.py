@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -31,6 +32,16 @@ def time_zone(name: str) -> str:
     except (KeyError, ValueError, OSError) as error:
         raise ValueError("expected an IANA time zone such as Europe/Berlin") from error
     return name
+
+
+def regex(value: str | None) -> str | None:
+    """`value`, checked to be a regular expression."""
+    if value is not None:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from error
+    return value
 
 
 def display_path(path: Path) -> str:

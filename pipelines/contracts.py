@@ -73,9 +73,17 @@ class Contract(Model):
     grain: str = Field(min_length=1)
     owner: str = Field(min_length=1)
     inputs: dict[str, str | None]
-    """Input table → its column whose dates say which slices of this table a change touches."""
+    """Input table → its column whose dates say which slices of this table a change touches.
+
+    A table that is replaced whole may name none (null): any change of the input counts.
+    """
     looks_back_days: int = Field(default=0, ge=0)
     """How many days before its date a row's inputs reach."""
+    as_of: bool = False
+    """Rows depend on the run's last complete date as well as on the inputs."""
+    looks_ahead: dict[str, str] = Field(default_factory=dict)
+    """Input table → its column by whose dates a row also reads it, from its own date on, for as many days as the step's
+    `days_ahead` says by the configuration; not at all where it says None."""
     write: Literal["append", "upsert", "replace_slices", "replace"]
     slice: str | None = None
     key: tuple[str, ...]
@@ -103,6 +111,8 @@ class Contract(Model):
             raise ValueError(f"not among the columns: {', '.join(unknown)}")
         if (self.write == "replace_slices") != (self.slice is not None):
             raise ValueError("`slice` goes with `write: replace_slices`, and only with it")
+        if self.as_of and self.write != "replace":
+            raise ValueError("`as_of` goes only with `write: replace`: another date may change every row")
         return self
 
     @property
@@ -159,10 +169,13 @@ def load_contracts(folder: Path = CONF / "tables") -> dict[str, Contract]:
                 raise ConfigurationError(f"{display_path(path)}: table: expected {place!r}, got {contract.table!r}")
             contracts[contract.table] = contract
     for contract in contracts.values():
+        path = folder / contract.layer / f"{contract.name}.yaml"
         unknown = sorted(set(contract.inputs) - set(contracts))
         if unknown:
-            path = folder / contract.layer / f"{contract.name}.yaml"
             raise ConfigurationError(f"{display_path(path)}: inputs: no such table: {', '.join(unknown)}")
+        dated = sorted(name for name in contract.inputs if contracts[name].as_of)
+        if dated and not contract.as_of:
+            raise ConfigurationError(f"{display_path(path)}: as_of: expected true, as for its input {', '.join(dated)}")
     return contracts
 
 

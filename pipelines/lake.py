@@ -74,10 +74,14 @@ class Lake:
                 self._beside = for_few_rows(session)
         return self._beside
 
+    def reads_few(self, rows: int) -> bool:
+        """Whether a step over so many rows is mostly its own planning."""
+        return rows <= _FEW_ROWS
+
     @contextmanager
     def expecting(self, rows: int) -> Iterator[None]:
         """Inside, this thread reads about so many rows: a session is chosen that suits them."""
-        self._step.few_rows = rows <= _FEW_ROWS
+        self._step.few_rows = self.reads_few(rows)
         try:
             yield
         finally:
@@ -160,6 +164,12 @@ class Lake:
                 return EVERYTHING
             touched |= Slices.from_json(note["touched"][column])
         return EVERYTHING
+
+    def made_for(self, table: str) -> dict[str, str] | None:
+        """The last complete date of each site that the table was made for; None where it depends on none."""
+        found = self.log(table)
+        notes = (json.loads(commit.get("userMetadata") or "{}") for commit in _newest_first(found)) if found else ()
+        return next((note.get("made_for") for note in notes if "batch" in note), None)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -255,10 +265,17 @@ class Lake:
         typed = pa.RecordBatchReader.from_batches(schema, (part.cast(schema) for part in rows))
         self._save_page(table, typed, batch, mode="append")
 
-    def overwrite(self, table: str, rows: DataFrame | Staged, batch: int, touched: dict[str, Slices]) -> None:
-        """Replace the whole table."""
+    def overwrite(
+        self,
+        table: str,
+        rows: DataFrame | Staged,
+        batch: int,
+        touched: dict[str, Slices],
+        made_for: dict[str, str] | None = None,
+    ) -> None:
+        """Replace the whole table; `made_for` is kept in the note."""
         self.create(table)
-        self._save(table, rows, "overwrite", batch, touched)
+        self._save(table, rows, "overwrite", batch, touched, made_for=made_for)
 
     def mark(self, table: str, batch: int, touched: dict[str, Slices]) -> None:
         """Say that the table reflects a batch that changes none of its rows."""
@@ -340,20 +357,22 @@ class Lake:
         batch: int,
         touched: dict[str, Slices] | None,
         slices: Slices = EVERYTHING,
+        made_for: dict[str, str] | None = None,
     ) -> None:
         """Write rows, without Spark where they are few; an overwrite replaces the slices only."""
         column = contract(table).slice or ""
         if isinstance(rows, Staged) and rows.page is not None:
             where = None if slices.everything else slices.predicate(column, standard_sql_string)
-            self._save_page(table, rows.page, batch, touched, mode=mode, predicate=where)
+            self._save_page(table, rows.page, batch, touched, made_for, mode=mode, predicate=where)
             return
         frame = rows.frame if isinstance(rows, Staged) else rows
         partitions = contract(table).partition_by
         if partitions and mode == "overwrite":  # few files a partition, where each task would write one to each
             frame = frame.hint("rebalance", *[F.col(name) for name in partitions])
         writer = frame.select(*_typed(table)).write
-        writer = writer.format(_FORMAT).mode(mode).option("txnAppId", _APP).option("txnVersion", str(batch))
-        writer = writer.option("userMetadata", _note(batch, touched))
+        writer = writer.format(_FORMAT).mode(mode).option("userMetadata", _note(batch, touched, made_for))
+        if made_for is None or self.batch(table) < batch:  # Spark drops a write whose number it has seen
+            writer = writer.option("txnAppId", _APP).option("txnVersion", str(batch))
         if not slices.everything:
             writer = writer.option("replaceWhere", slices.predicate(column))
         writer.save(self.path(table))
@@ -364,13 +383,14 @@ class Lake:
         page: pa.Table | pa.RecordBatchReader,
         batch: int | None = None,
         touched: dict[str, Slices] | None = None,
+        made_for: dict[str, str] | None = None,
         **mode: Any,
     ) -> None:
         write_deltalake(
             self.path(table),
             page,
             storage_options=self._options,
-            commit_properties=_properties(batch, touched),
+            commit_properties=_properties(batch, touched, made_for),
             **mode,
         )
 
@@ -403,17 +423,21 @@ def _newest_first(log: DeltaTable) -> Iterator[dict[str, Any]]:
         told, limit = len(commits), limit * 4
 
 
-def _note(batch: int, touched: dict[str, Slices] | None) -> str:
-    slices = {column: found.to_json() for column, found in (touched or {}).items()}
-    return json.dumps({"batch": batch, "touched": slices}, separators=(",", ":"))
+def _note(batch: int, touched: dict[str, Slices] | None, made_for: dict[str, str] | None = None) -> str:
+    note: dict[str, Any] = {"batch": batch}
+    note["touched"] = {column: found.to_json() for column, found in (touched or {}).items()}
+    if made_for is not None:
+        note["made_for"] = made_for
+    return json.dumps(note, separators=(",", ":"))
 
 
-def _properties(batch: int | None, touched: dict[str, Slices] | None) -> CommitProperties:
+def _properties(
+    batch: int | None, touched: dict[str, Slices] | None, made_for: dict[str, str] | None = None
+) -> CommitProperties:
     if batch is None:
         return CommitProperties()
-    return CommitProperties(
-        app_transactions=[Transaction(_APP, batch)], custom_metadata={"userMetadata": _note(batch, touched)}
-    )
+    note = _note(batch, touched, made_for)
+    return CommitProperties(app_transactions=[Transaction(_APP, batch)], custom_metadata={"userMetadata": note})
 
 
 def _typed(table: str) -> list[Column]:

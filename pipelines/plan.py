@@ -13,23 +13,31 @@ from graphlib import TopologicalSorter
 
 from pyspark.sql import DataFrame
 
+from pipelines.context import RunContext
 from pipelines.contracts import Contract, contract
 from pipelines.gold import (
+    active_users_by_segment_daily,
     active_users_daily,
+    activity_histogram,
     attribution_daily,
+    cohort_progression,
+    cohort_retention,
     devices_daily,
+    engagement_actions_daily,
     engagement_tiers_daily,
     flow_patterns_daily,
     flow_transitions_daily,
     funnel_daily,
     geo_daily,
     journey_stats_daily,
+    lifecycle,
     page_metrics_daily,
     page_performance_daily,
     session_anomalies,
     touch_paths_daily,
     traffic_5min,
     traffic_sources_daily,
+    user_engagement,
 )
 from pipelines.silver import sessions, user_days
 
@@ -40,6 +48,8 @@ class Step:
 
     table: str
     build: Callable[..., DataFrame]
+    days_ahead: Callable[[RunContext], int | None] = lambda context: None
+    """How many days after its date a row's inputs reach, by the columns in `looks_ahead` of its contract."""
 
     @property
     def contract(self) -> Contract:
@@ -56,9 +66,16 @@ SILVER = (
 )
 GOLD = (
     Step("gold.journey_stats_daily", journey_stats_daily.build),
-    Step("gold.funnel_daily", funnel_daily.build),
+    Step("gold.funnel_daily", funnel_daily.build, lambda context: context.funnels.days_ahead),
     Step("gold.active_users_daily", active_users_daily.build),
+    Step("gold.active_users_by_segment_daily", active_users_by_segment_daily.build),
+    Step("gold.activity_histogram", activity_histogram.build),
     Step("gold.engagement_tiers_daily", engagement_tiers_daily.build),
+    Step("gold.lifecycle", lifecycle.build),
+    Step("gold.cohort_retention", cohort_retention.build),
+    Step("gold.user_engagement", user_engagement.build),
+    Step("gold.cohort_progression", cohort_progression.build),
+    Step("gold.engagement_actions_daily", engagement_actions_daily.build),
     Step("gold.page_metrics_daily", page_metrics_daily.build),
     Step("gold.traffic_5min", traffic_5min.build),
     Step("gold.traffic_sources_daily", traffic_sources_daily.build),
@@ -74,14 +91,9 @@ GOLD = (
 SERVED = ("silver.events", "silver.identities", *[step.table for step in (*SILVER, *GOLD)])
 
 
-def waves(steps: tuple[Step, ...]) -> list[list[Step]]:
-    """The steps in groups that do not depend on each other, in the order in which groups can run."""
-    by_table = {step.table: step for step in steps}
-    sorter = TopologicalSorter({step.table: [name for name in step.inputs if name in by_table] for step in steps})
+def order(steps: tuple[Step, ...]) -> TopologicalSorter[str]:
+    """Gives the tables whose inputs are done, as they are done; prepared."""
+    tables = {step.table for step in steps}
+    sorter = TopologicalSorter({step.table: [name for name in step.inputs if name in tables] for step in steps})
     sorter.prepare()
-    groups = []
-    while sorter.is_active():
-        ready = sorter.get_ready()
-        groups.append([step for step in steps if step.table in ready])
-        sorter.done(*ready)
-    return groups
+    return sorter

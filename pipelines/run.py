@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import tenacity
 
@@ -14,7 +14,7 @@ from pipelines.lake import Lake
 from pipelines.progress import Progress
 from pipelines.quality import gate
 from pipelines.quality.gate import Measured, Result
-from pipelines.sources import Source
+from pipelines.sources import Source, shipped_sources
 from pipelines.transient import is_transient
 
 # A step that fails for what may pass is tried again so often, after about 1, 2 and 4 seconds.
@@ -36,6 +36,13 @@ class Run:
     skipped_files: list[str] = field(default_factory=list)
     new_fields: dict[str, list[str]] = field(default_factory=dict)
     seconds_before_retry: float = 1.0
+
+    @property
+    def build_context(self) -> RunContext:
+        """The context of derived tables, which may ask what a source's mapping says of its sessions."""
+        known = {**{source.source: source for source in shipped_sources()}, **self.sources}
+        closing = {name for name, source in known.items() if source.session_end == "required"}
+        return replace(self.context, closing_sources=frozenset(closing))
 
     def warm_up(self) -> None:
         """There is work to do: load what judges it while Spark starts."""

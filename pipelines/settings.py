@@ -1,17 +1,17 @@
-"""Typed models of conf/settings, conf/sites.yaml and conf/funnels.yaml."""
+"""Typed models of conf/settings and conf/sites.yaml."""
 
 from __future__ import annotations
 
 import os
-import re
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.config import CONF, Model, display_path, parse, read_yaml, time_zone
+from pipelines.config import CONF, Model, display_path, parse, read_yaml, regex, time_zone
 from pipelines.errors import ConfigurationError
 
 # --- conf/settings ------------------------------------------------------------------------------------------------
@@ -111,6 +111,56 @@ class TierSettings(Model):
         return self
 
 
+Risk = Annotated[Decimal, Field(ge=-1, le=1, decimal_places=3)]
+
+
+class Above(Model):
+    """Adds `risk` where the number is greater."""
+
+    above: Decimal = Field(ge=0)
+    risk: Risk
+
+
+class Below(Model):
+    """Adds `risk` where the number is less."""
+
+    below: Decimal = Field(gt=0)
+    risk: Risk
+
+
+class ChurnRiskSettings(Model):
+    """What adds to the risk that a person does not come back; of each list the first limit that holds."""
+
+    days_since_active: tuple[Above, ...]
+    active_days: tuple[Below, ...]
+    daily_sessions: tuple[Below, ...]
+    declining: Risk
+    increasing: Risk
+
+    @model_validator(mode="after")
+    def _strictest_first(self) -> ChurnRiskSettings:
+        above = [limit.above for limit in self.days_since_active]
+        if above != sorted(set(above), reverse=True):
+            raise ValueError("days_since_active: expected falling limits, the first that holds counts")
+        for name, limits in (("active_days", self.active_days), ("daily_sessions", self.daily_sessions)):
+            below = [limit.below for limit in limits]
+            if below != sorted(set(below)):
+                raise ValueError(f"{name}: expected rising limits, the first that holds counts")
+        return self
+
+
+class EngagementSettings(Model):
+    """How a person's recent activity is judged."""
+
+    increasing_above: Decimal = Field(ge=1)
+    """Active days of the current week over those of the week before."""
+    declining_below: Decimal = Field(gt=0, le=1)
+    inactive_days: int = Field(ge=0)
+    """Longer since the last active day: tier at_risk."""
+    at_risk_from: Risk
+    churn_risk: ChurnRiskSettings
+
+
 class GeoSettings(Model):
     """Where places come from: the country from bundled data, or all that a database of one's own (MMDB) says."""
 
@@ -132,6 +182,9 @@ class Settings(Model):
     anomalies: AnomalySettings
     bots: BotSettings
     tiers: TierSettings
+    engagement: EngagementSettings
+    segments: tuple[Literal["device_type", "country", "channel", "tier"], ...]
+    """Dimensions of gold.active_users_by_segment_daily."""
     geo: GeoSettings = GeoSettings()
 
 
@@ -188,7 +241,10 @@ class TestUserRule(Model):
     @field_validator("user_id_pattern")
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
-        return _regex(value)
+        return regex(value)
+
+
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
 class Site(Model):
@@ -203,6 +259,11 @@ class Site(Model):
     count_bots: bool = False
     single_event_duration: Literal["null", "zero"] = "null"
     activity_threshold: int = Field(default=1, ge=1)
+    week_start: Weekday = "monday"
+
+    def last_complete_date(self, at: datetime) -> date:
+        """The last day that is over at that instant by the site's clock."""
+        return at.astimezone(ZoneInfo(self.timezone)).date() - timedelta(days=1)
 
     @field_validator("timezone")
     @classmethod
@@ -224,10 +285,6 @@ class Sites(Model):
     def of(self, site_id: str) -> Site:
         return self.sites.get(site_id, self.defaults)
 
-    def last_complete_date(self, site_id: str, now: datetime) -> date:
-        """The last day that is over at `now` by the site's clock."""
-        return now.astimezone(ZoneInfo(self.of(site_id).timezone)).date() - timedelta(days=1)
-
 
 def load_sites(path: Path = CONF / "sites.yaml") -> Sites:
     """The sites; each inherits what it does not say from `defaults`."""
@@ -244,46 +301,3 @@ def load_sites(path: Path = CONF / "sites.yaml") -> Sites:
             for name, site in given.items()
         }
     return parse(Sites, content, display_path(path))
-
-
-# --- conf/funnels.yaml --------------------------------------------------------------------------------------------
-
-
-class FunnelStep(Model):
-    """A predicate on an event: all that is given must hold."""
-
-    name: str = Field(min_length=1)
-    event_type: str | None = None
-    page: str | None = None
-    """Regular expression (Java's and Python's common ground) searched in page_path."""
-    properties: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("page")
-    @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        return _regex(value)
-
-
-class Funnel(Model):
-    """Steps of a journey; `sites` limits it to some."""
-
-    mode: Literal["presence"] = "presence"
-    steps: tuple[FunnelStep, ...] = ()
-    sites: tuple[str, ...] | None = None
-
-
-class Funnels(Model):
-    funnels: dict[str, Funnel] = Field(default_factory=dict)
-
-
-def load_funnels(path: Path = CONF / "funnels.yaml") -> Funnels:
-    return parse(Funnels, read_yaml(path), display_path(path))
-
-
-def _regex(value: str | None) -> str | None:
-    if value is not None:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from error
-    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -108,6 +109,12 @@ class Source(Model):
             if set(groups) != set(self.fields):
                 raise ValueError("fields: must be the named groups of `pattern`")
         return self
+
+
+@cache
+def shipped_sources(folder: Path = CONF / "sources") -> tuple[Source, ...]:
+    """Every source of conf/sources."""
+    return tuple(load_source(path.stem, folder) for path in sorted(folder.glob("*.yaml")))
 
 
 def load_source(name: str, folder: Path = CONF / "sources") -> Source:

@@ -11,7 +11,8 @@ from pyspark.sql import SparkSession
 
 from pipelines.config import parse
 from pipelines.context import RunContext
-from pipelines.settings import Funnels, Settings, Sites, SparkSettings, load_settings
+from pipelines.funnels import Funnels
+from pipelines.settings import Settings, Sites, SparkSettings, load_settings
 from pipelines.spark import build_session
 
 SPARK = SparkSettings(

@@ -24,6 +24,7 @@ NEUTRAL: Row = {
     "array<string>": [],
     "map<string,string>": {},
     "decimal(28,4)": Decimal(0),
+    "decimal(4,3)": Decimal(0),
 }
 """What a required column holds where a test does not care."""
 

@@ -28,6 +28,7 @@ CANONICAL = Source(
     description="JSON Lines whose fields are the canonical columns.",
     format="json_lines",
     fields=_FIELDS,
+    session_end="required",
     columns={**{name: name for name in _FIELDS}, "properties": "from_json(properties, 'map<string,string>')"},
 )
 BOT_AGENT, BOT_REASON = "examplebot/1.0", "declared_bot"

@@ -12,7 +12,8 @@ import yaml
 
 from pipelines.config import CONF, display_path
 from pipelines.errors import ConfigurationError
-from pipelines.settings import load_funnels, load_settings, load_sites
+from pipelines.funnels import Funnels, load_funnels
+from pipelines.settings import load_settings, load_sites
 from tests.rows import utc
 
 ENVIRONMENTS = sorted(path.stem for path in (CONF / "settings").iterdir() if path.stem != "base")
@@ -104,6 +105,23 @@ def test_lists_and_values_are_replaced_and_mappings_merged(tmp_path: Path) -> No
         ),
         ({"anomalies": {"error_words": []}}, "anomalies.error_words: Tuple should have at least 1 item"),
         ({"tiers": {"casual": 6}}, "tiers: expected 30 >= power > core > regular > casual >= 1"),
+        ({"segments": ["browser"]}, "segments.0: Input should be 'device_type', 'country', 'channel' or 'tier'"),
+        (
+            {"engagement": {"declining_below": 1.5}},
+            "engagement.declining_below: Input should be less than or equal to 1",
+        ),
+        (
+            {"engagement": {"churn_risk": {"declining": 0.1234}}},
+            "engagement.churn_risk.declining: Decimal input should have no more than 3 decimal places",
+        ),
+        (
+            {"engagement": {"churn_risk": {"active_days": [{"below": 6, "risk": 0.1}, {"below": 3, "risk": 0.3}]}}},
+            "engagement.churn_risk: active_days: expected rising limits, the first that holds counts",
+        ),
+        (
+            {"engagement": {"churn_risk": {"days_since_active": [{"above": 3, "risk": 0}, {"above": 7, "risk": 0}]}}},
+            "engagement.churn_risk: days_since_active: expected falling limits, the first that holds counts",
+        ),
         ({"earliest_time": "early"}, "earliest_time: Input should be a valid datetime"),
     ],
 )
@@ -225,7 +243,7 @@ def test_a_file_of_the_project_is_named_as_one_would_type_it() -> None:
     ],
 )
 def test_the_last_complete_date_goes_by_the_sites_clock(site: str, now: str, expected: date) -> None:
-    assert load_sites().last_complete_date(site, utc(now)) == expected
+    assert load_sites().of(site).last_complete_date(utc(now)) == expected
 
 
 # --- funnels --------------------------------------------------------------------------------------------------------
@@ -249,7 +267,10 @@ def test_a_funnel_may_have_no_steps_and_a_file_no_funnels(tmp_path: Path) -> Non
             "funnels.f.steps.0.page: not a regular expression (unterminated character set at position 5)",
         ),
         (funnel(name=""), "funnels.f.steps.0.name: String should have at least 1 character"),
-        ({"funnels": {"f": {"mode": "ordered"}}}, "funnels.f.mode: Input should be 'presence', got 'ordered'"),
+        (
+            {"funnels": {"f": {"mode": "loose"}}},
+            "funnels.f.mode: Input should be 'presence', 'ordered', 'strict' or 'unordered', got 'loose'",
+        ),
         ({"funnels": {"f": {"steps": "Entry"}}}, "funnels.f.steps: Input should be a valid tuple, got 'Entry'"),
         ({"funnels": {"f": {"sites": [1]}}}, "funnels.f.sites.0: Input should be a valid string, got 1"),
     ],
@@ -257,3 +278,52 @@ def test_a_funnel_may_have_no_steps_and_a_file_no_funnels(tmp_path: Path) -> Non
 def test_a_mistake_in_funnels_is_one_line(tmp_path: Path, content: Any, words: str) -> None:
     path = write(tmp_path / "funnels.yaml", content)
     assert mistake(lambda: load_funnels(path)).startswith(f"{path}: {words}")
+
+
+TWO = [{"name": "One"}, {"name": "Two"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mode": "presence", "window_seconds": 60}, "window_seconds: expected a mode with an order or a window"),
+        ({"mode": "presence", "scope": "person"}, "scope: expected session"),
+        ({"scope": "person"}, "window_seconds: expected for scope person"),
+        ({"mode": "unordered", "strict_increase": True}, "strict_increase: expected mode ordered or strict"),
+        (
+            {"exclude": [{"between": [2, 1]}]},
+            "exclude.0.between: expected two positions in order, from 1 to 2, got [2, 1]",
+        ),
+        (
+            {"exclude": [{"between": [1, 3]}]},
+            "exclude.0.between: expected two positions in order, from 1 to 2, got [1, 3]",
+        ),
+        ({"mode": "unordered", "exclude": [{"between": [1, 2]}]}, "exclude.0.between: expected none"),
+        ({"steps": TWO[:1], "exclude": [{}]}, "exclude: expected two steps at least"),
+        ({"steps": TWO * 9}, "steps: expected at most 16"),
+    ],
+)
+def test_a_funnel_that_cannot_be_is_one_line(tmp_path: Path, given: dict[str, Any], words: str) -> None:
+    path = write(tmp_path / "funnels.yaml", {"funnels": {"f": {"mode": "ordered", "steps": TWO, **given}}})
+    assert mistake(lambda: load_funnels(path)).startswith(f"{path}: funnels.f: {words}")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"breakdown": "weather"}, "breakdown: Input should be 'channel', 'traffic_source', "),
+        ({"window_seconds": -1}, "window_seconds: Input should be greater than or equal to 0, got -1"),
+        ({"window_seconds": 8_000_000}, "window_seconds: Input should be less than or equal to 7776000, got 8000000"),
+        ({"exclude": [{"between": [1]}]}, "exclude.0.between.1: Field required"),
+    ],
+)
+def test_a_value_of_a_funnel_that_cannot_be_is_named(tmp_path: Path, given: dict[str, Any], words: str) -> None:
+    path = write(tmp_path / "funnels.yaml", {"funnels": {"f": {"mode": "ordered", "steps": TWO, **given}}})
+    assert mistake(lambda: load_funnels(path)).startswith(f"{path}: funnels.f.{words}")
+
+
+def test_only_funnels_of_persons_look_ahead() -> None:
+    person = {"mode": "ordered", "scope": "person", "steps": TWO}
+    funnels = {"a": {**person, "window_seconds": 60}, "b": {**person, "window_seconds": 86_400}}
+    assert load_funnels().days_ahead is None
+    assert Funnels.model_validate({"funnels": funnels}).days_ahead == 3

@@ -56,11 +56,11 @@ def test_a_table_is_built_by_the_module_of_its_name_from_the_inputs_of_its_contr
 
 
 @pytest.mark.parametrize("step", STEPS, ids=named)
-def test_a_step_is_replaced_by_slices_and_each_input_says_which(step: Step) -> None:
-    assert step.contract.write == "replace_slices"
+def test_a_step_is_replaced_whole_or_by_slices_and_each_input_says_which(step: Step) -> None:
+    assert step.contract.write in ("replace_slices", "replace")
     for table, column in step.contract.inputs.items():
         types = {known.name: known.type for known in contract(table).columns}
-        assert types[str(column)] == "date"
+        assert types.get(str(column)) == "date" or (column is None and step.contract.write == "replace")
 
 
 @pytest.mark.parametrize("table", CONTRACTS)
@@ -96,11 +96,11 @@ def test_steps_run_after_the_steps_that_they_read() -> None:
         return _WithInputs(made.table, made.build, inputs)
 
     steps = (step("gold.c", "gold.a", "gold.b"), step("gold.b", "gold.a"), step("gold.a", "silver.x"), step("gold.d"))
-    assert [[found.table for found in wave] for wave in plan.waves(steps)] == [
-        ["gold.a", "gold.d"],
-        ["gold.b"],
-        ["gold.c"],
-    ]
+    ready, waves = plan.order(steps), []
+    while ready.is_active():
+        waves.append(set(ready.get_ready()))
+        ready.done(*waves[-1])
+    assert waves == [{"gold.a", "gold.d"}, {"gold.b"}, {"gold.c"}]
 
 
 class _WithInputs(Step):
@@ -155,6 +155,7 @@ RULE = {"name": "n_in_range", "rule": "true", "description": "x"}
         ({"slice": "day"}, "not among the columns: day"),
         ({"slice": None}, "`slice` goes with `write: replace_slices`, and only with it"),
         ({"write": "append"}, "`slice` goes with `write: replace_slices`, and only with it"),
+        ({"as_of": True}, "`as_of` goes only with `write: replace`"),
         ({"columns": [*FINE["columns"], FINE["columns"][0]]}, "columns declared twice: site_id"),
         ({"columns": [{"name": "n", "type": "int", "description": ""}]}, "columns.0.description: String should have"),
         ({"columns": [{"name": "N", "type": "int", "description": "x"}]}, "columns.0.name: String should match"),
@@ -187,6 +188,15 @@ def test_a_contract_must_fit_its_place(tmp_path: Path, changes: dict[str, Any], 
     with pytest.raises(ConfigurationError) as refused:
         load_contracts(tmp_path)
     assert words in str(refused.value)
+
+
+def test_a_table_that_reads_one_of_the_last_complete_date_depends_on_it_too(tmp_path: Path) -> None:
+    (tmp_path / "gold").mkdir()
+    dated = {**FINE, "write": "replace", "slice": None, "as_of": True}
+    (tmp_path / "gold" / "x.yaml").write_text(yaml.safe_dump(dated))
+    (tmp_path / "gold" / "y.yaml").write_text(yaml.safe_dump({**FINE, "table": "gold.y", "inputs": {"gold.x": "date"}}))
+    with pytest.raises(ConfigurationError, match=r"y\.yaml: as_of: expected true, as for its input gold\.x"):
+        load_contracts(tmp_path)
 
 
 # --- rules that follow from columns -----------------------------------------------------------------------------------

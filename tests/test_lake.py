@@ -54,6 +54,19 @@ def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 # --- batches and their marks ------------------------------------------------------------------------------------------
 
 
+def test_a_table_is_made_again_for_another_date_at_the_same_batch(
+    spark: SparkSession, tmp_path: Path, writer: str
+) -> None:
+    lake = lake_at(tmp_path, spark)
+    assert lake.made_for("silver.user_days") is None
+    for person, made_for in (("ann", {"": "2026-01-05"}), ("bob", {"": "2026-01-06", "shop": "2026-01-05"})):
+        staged = lake.stage("silver.user_days", days(spark, (person, "2026-01-05")))
+        lake.overwrite("silver.user_days", staged, 1, {}, made_for)
+        assert stored(lake) == [(person, "2026-01-05")]
+        assert lake.made_for("silver.user_days") == made_for
+        assert lake.batch("silver.user_days") == 1
+
+
 @pytest.mark.fault(
     of="delta",
     injected="an append whose transaction version is equal to the table's last, or lower",

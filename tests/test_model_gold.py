@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.settings import Funnels, SessionRule, Site
+from pipelines.funnels import Funnels
+from pipelines.settings import SessionRule, Site
 from tests.model import Row
 from tests.model.examples import NOON, event, picked, run
 

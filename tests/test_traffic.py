@@ -39,6 +39,7 @@ TOUCHES = (
     ("Organic Search", "bing"),
     ("Email", "news"),
     (None, "news"),
+    ("Referral", None),
 )
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 PAUSES = (timedelta(0), 40 * 60 * SECOND, 5 * 3600 * SECOND, DAY, 6 * DAY, 7 * DAY, 30 * DAY, 30 * DAY + SECOND / 1e6)

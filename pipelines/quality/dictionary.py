@@ -74,7 +74,9 @@ def _inputs(declared: Contract) -> str:
     if not declared.inputs:
         return "none of the tables"
     found = ", ".join(f"`{name}`" + (f" by `{column}`" if column else "") for name, column in declared.inputs.items())
-    return found + (f", {declared.looks_back_days} days back" if declared.looks_back_days else "")
+    found += f", {declared.looks_back_days} days back" if declared.looks_back_days else ""
+    ahead = ", ".join(f"`{name}` by `{column}`" for name, column in declared.looks_ahead.items())
+    return found + (f"; {ahead}, as many days ahead as the configuration asks for" if ahead else "")
 
 
 def _columns(declared: Contract) -> str:

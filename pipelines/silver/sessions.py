@@ -24,8 +24,6 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     )
     counts = F.col("_counts")
     touch = F.struct("_at", "traffic_source", "traffic_medium", F.col("utm_campaign").alias("campaign"), "channel")
-    # Up to the entry: who comes back from a payment provider in mid-visit has not come from there.
-    is_touch = counts & F.col("channel").isNotNull() & (F.col("is_entry") | F.col("page_view_number").isNull())
     page = F.struct("_at", F.col("page_path").alias("page"), (F.col("event_type") == "page_view").alias("is_view"))
     sessions = marked.groupBy("site_id", "session_id").agg(
         F.min(F.struct("_at", "visitor_id", "person_id")).alias("_first"),
@@ -43,7 +41,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         F.sum(F.when(counts & F.col("_converts"), F.col("value"))).alias("_revenue"),
         F.min(F.when(counts & F.col("_converts"), F.col("event_time"))).alias("_first_conversion"),
         F.max(F.when(F.col("is_exit"), F.col("event_time"))).alias("_exit_time"),
-        F.min(F.when(is_touch, touch)).alias("_touch"),
+        F.min(F.when(counts & is_touch(), touch)).alias("_touch"),
         *[_first_known(name) for name in _ENVIRONMENT],
         F.max("session_bot_reason").alias("bot_reason"),
         F.max("is_test_user").alias("has_test_user"),
@@ -55,7 +53,6 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     end_page = context.by_site(lambda site: site.conversion.end_page)
     by_rule = F.when(end_page.isNull(), F.col("_first_conversion")).otherwise(F.col("_exit_time"))
     is_long = F.coalesce(duration_us > 10_000_000, F.lit(False))
-    is_direct = F.col("_touch").isNull()
     pages = F.transform("_pages", lambda visit: visit["page"])
     views = F.filter("_pages", lambda visit: visit["is_view"])
     return sessions.select(
@@ -87,9 +84,10 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         "clicks",
         "max_scroll_depth_pct",
         F.coalesce(F.col("_revenue"), F.lit(0)).cast("decimal(28,4)").alias("revenue"),
-        F.coalesce("_touch.channel", F.lit("Direct")).alias("channel"),
-        F.coalesce("_touch.traffic_source", F.when(is_direct, F.lit("(direct)"))).alias("traffic_source"),
-        F.coalesce("_touch.traffic_medium", F.when(is_direct, F.lit("(none)"))).alias("traffic_medium"),
+        *[
+            F.when(F.col("_touch").isNull(), F.lit(nothing)).otherwise(F.col(f"_touch.{name}")).alias(name)
+            for name, nothing in WITHOUT_TOUCH.items()
+        ],
         F.col("_touch.campaign").alias("campaign"),
         *[F.col(f"_{name}.{name}").alias(name) for name in _ENVIRONMENT],
         F.col("bot_reason").isNotNull().alias("is_bot"),
@@ -109,6 +107,18 @@ _COUNTED = {
     "error": "_errors",
 }
 _ENVIRONMENT = ("device_type", "browser", "os", "country", "region")
+
+
+WITHOUT_TOUCH = {"channel": "Direct", "traffic_source": "(direct)", "traffic_medium": "(none)"}
+"""What a session's first touch is where nothing says where it came from."""
+
+
+def is_touch() -> Column:
+    """Whether an event can be its session's first touch: it says where it came from, no later than the entry.
+
+    Who comes back from a payment provider in mid-visit has not come from there.
+    """
+    return F.col("channel").isNotNull() & (F.col("is_entry") | F.col("page_view_number").isNull())
 
 
 def _first_known(name: str) -> Column:

@@ -1,61 +1,116 @@
-"""Silver and gold tables that are functions of (site, date) slices of their inputs: recompute what was touched."""
+"""Silver and gold tables that are derived from others: recompute what was touched since the batch they reflect.
+
+Most are functions of (site, date) slices of their inputs. The rest (`write: replace`) need the whole of an input, such
+as a person's history; they are made again as soon as an input moved, or the last complete date where they depend on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts import Contract
-from pipelines.plan import Step, waves
+from pipelines.lake import Lake
+from pipelines.plan import Step, order
 from pipelines.quality import gate
 from pipelines.run import Run
-from pipelines.slices import NOTHING, Slices
+from pipelines.slices import EVERYTHING, NOTHING, Slices
 
-# Tables of one wave that are built side by side: small steps wait for the driver more than for a core.
+# Tables that are built side by side: small steps wait for the driver more than for a core.
 _SIDE_BY_SIDE = 4
 
 
 def derive(run: Run, steps: tuple[Step, ...]) -> None:
     """Bring the tables up to the batch that all their inputs reflect."""
+    inputs = _Inputs(run.lake)
+    by_table = {step.table: step for step in steps}
+    ready = order(steps)
+    running: dict[Future[None], str] = {}
+    errors: list[BaseException] = []
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        for wave in waves(steps):
-            _all(pool, [partial(run.attempt, step.table, partial(_update, run, step)) for step in wave])
+        while ready.is_active():
+            for table in sorted(ready.get_ready(), key=list(by_table).index):
+                work = partial(_update, run, by_table[table], inputs)
+                running[pool.submit(run.attempt, table, work)] = table
+            if not running:  # what is left depends on what failed
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                table = running.pop(future)
+                if error := future.exception():
+                    errors.append(error)
+                else:
+                    ready.done(table)
+    if errors:
+        raise errors[0]
 
 
-def _update(run: Run, step: Step) -> None:
-    """Recompute the slices of one table that its inputs touched since the batch it reflects."""
+class _Inputs:
+    """Rows that the steps of a run read. Few of them are computed once for all steps: planning to read a table takes
+    longer than reading them."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._held: dict[tuple[str, str], DataFrame] = {}
+        self._reading = threading.Lock()
+
+    def of(self, table: str, where: str, *, few: bool) -> DataFrame:
+        """The table's rows that match; `few`: whether the step reads few rows in all."""
+        if not few:
+            return self._lake.read(table).where(where)
+        with self._reading:
+            if (table, where) not in self._held:
+                self._held[table, where], _, _ = self._lake.checkpoint(self._lake.read(table).where(where))
+            return self._held[table, where]
+
+
+def _update(run: Run, step: Step, inputs: _Inputs) -> None:
+    """Recompute the slices of one table that its inputs touched, or the whole where it cannot be cut."""
     declared, table = step.contract, step.table
     batch = min(run.lake.batch(name) for name in step.inputs)
     done = run.lake.batch(table)
-    if done >= batch:
-        return
     touched = NOTHING
-    for name, column in declared.inputs.items():
-        assert column is not None
-        touched |= run.lake.touched_since(name, done, column)
+    days_ahead = step.days_ahead(run.context)
+    looked_ahead = {} if days_ahead is None else declared.looks_ahead
+    if done < batch:
+        for name, column in declared.inputs.items():
+            touched |= run.lake.touched_since(name, done, column or "")
+        for name, column in looked_ahead.items():
+            touched |= run.lake.touched_since(name, done, column).widened(back=days_ahead or 0)
+    another_day = declared.as_of and batch > 0 and run.lake.made_for(table) != run.context.last_dates
+    if declared.write == "replace" and (touched or another_day):
+        touched = EVERYTHING
     if not touched:
         return
     run.warm_up()
     slices = touched.widened(forward=declared.looks_back_days)
-    needed = slices.widened(back=declared.looks_back_days)
-    reading = sum(run.lake.rows_in(name, needed, column or "") for name, column in declared.inputs.items())
+    needed = {
+        name: [(column or "", slices.widened(back=declared.looks_back_days))]
+        for name, column in declared.inputs.items()
+    }
+    for name, column in looked_ahead.items():
+        needed[name].append((column, slices.widened(forward=days_ahead or 0)))
+    reading = sum(run.lake.rows_in(name, dates, column) for name, parts in needed.items() for column, dates in parts)
     with run.progress.step(table) as note, run.lake.expecting(reading):
-        rows = _replace(run, step, slices, needed, batch)
+        few = run.lake.reads_few(reading)
+        read = [
+            inputs.of(name, " or ".join(dates.predicate(column) for column, dates in parts), few=few)
+            for name, parts in needed.items()
+        ]
+        rows = _replace(run, step, slices, read, batch)
         note.words = f"{rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
         note.fields = {"rows": rows, "slices": touched.count(), "everything": touched.everything}
 
 
-def _replace(run: Run, step: Step, slices: Slices, needed: Slices, batch: int) -> int:
+def _replace(run: Run, step: Step, slices: Slices, inputs: list[DataFrame], batch: int) -> int:
     declared, lake = step.contract, run.lake
-    assert declared.slice is not None
-    inputs = [lake.read(name).where(needed.predicate(column or "")) for name, column in declared.inputs.items()]
-    built = step.build(*inputs, context=run.context).where(slices.predicate(declared.slice))
+    in_slices = slices.predicate(declared.slice or "")
+    built = step.build(*inputs, context=run.build_context).where(in_slices)
     if declared.first_written_columns and lake.count(step.table):
-        built = _keep_first_written(built, lake.read(step.table).where(slices.predicate(declared.slice)), step)
+        built = _keep_first_written(built, lake.read(step.table).where(in_slices), step)
     checks = declared.row_checks()
     staged = lake.stage(step.table, built, gate.violations(checks))
     crossing: gate.Gate = "bronze→silver" if declared.layer == "silver" else "silver→gold"
@@ -63,7 +118,10 @@ def _replace(run: Run, step: Step, slices: Slices, needed: Slices, batch: int) -
     run.judge(
         crossing, step.table, gate.row_rules(checks, staged.measured, staged.rows, expected=expected), staged.rows
     )
-    lake.replace_slices(step.table, staged, slices, batch)
+    if declared.write == "replace":
+        lake.overwrite(step.table, staged, batch, {}, run.context.last_dates if declared.as_of else None)
+    else:
+        lake.replace_slices(step.table, staged, slices, batch)
     return staged.rows
 
 
@@ -79,11 +137,3 @@ def _keep_first_written(built: DataFrame, old: DataFrame, step: Step) -> DataFra
     before = old.select(*step.contract.key, *[F.col(name).alias(f"_{name}") for name in kept])
     joined = built.join(before, on=list(step.contract.key), how="left")
     return joined.withColumns({name: F.coalesce(f"_{name}", name) for name in kept}).select(*step.contract.column_names)
-
-
-def _all(pool: ThreadPoolExecutor, work: list[Callable[[], None]]) -> None:
-    """Run the pieces side by side, wait for all, then raise the first error if there was one."""
-    futures = [pool.submit(piece) for piece in work]
-    errors = [error for future in futures if (error := future.exception()) is not None]
-    if errors:
-        raise errors[0]

@@ -16,11 +16,12 @@ from pyspark.sql import SparkSession
 
 from pipelines import runner
 from pipelines.context import RunContext
+from pipelines.funnels import Funnels
 from pipelines.lake import Lake
 from pipelines.plan import SERVED
 from pipelines.progress import Progress
 from pipelines.run import Run
-from pipelines.settings import Funnels, Sites, load_settings
+from pipelines.settings import Sites, load_settings
 from pipelines.steps.ingest import ingest
 from tests.bronze.conftest import Broker, Take, batches, no_session, records
 from tests.model.strategies import FUNNELS, SITES, random_events, small_settings

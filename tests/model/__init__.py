@@ -10,12 +10,15 @@ one division that publishes them.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
-from pipelines.settings import Funnels, Settings, Sites
+from pipelines.funnels import Funnels
+from pipelines.settings import Settings, Sites
 
-from . import gold, silver, traffic
+from . import activity, gold, silver, traffic
 from .anomalies import session_anomalies
+from .funnels import funnel_daily
 from .identities import identities, link
 from .sessions import CANDIDATE_COLUMNS, Row, deduplicate, sessionize
 
@@ -25,7 +28,14 @@ UNSPECIFIED_COLUMNS = {"gold.session_anomalies": ("detail",)}
 """Comparable columns that the model leaves out because no rule fixes them (free text)."""
 
 
-def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings) -> dict[str, Any]:
+AS_OF = date(2026, 4, 30)
+"""The last complete date of every site."""
+
+CLOSING_SOURCES = frozenset({"canonical"})
+"""Sources whose sessions are complete only with a session_end."""
+
+
+def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, as_of: date = AS_OF) -> dict[str, Any]:
     """Silver and gold of accepted candidates, given in any order and with any repetition.
 
     Each candidate holds CANDIDATE_COLUMNS; one that is missing counts as null. The result maps table names to rows, in
@@ -37,15 +47,25 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings) -
     sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)
     event_rows, session_rows = silver.events(sessions), silver.sessions(sessions)
+    profiles = activity.user_engagement(user_days, sessions, sites, settings, as_of)
     return {
         "silver.events": event_rows,
         "silver.sessions": session_rows,
         "silver.identities": identities(distinct),
         "silver.user_days": user_days,
-        "gold.active_users_daily": gold.active_users_daily(user_days, sites),
-        "gold.engagement_tiers_daily": gold.engagement_tiers_daily(user_days, sites, settings.tiers),
+        "gold.active_users_daily": activity.active_users_daily(user_days, sites),
+        "gold.active_users_by_segment_daily": activity.active_users_by_segment_daily(
+            user_days, session_rows, sites, settings
+        ),
+        "gold.activity_histogram": activity.activity_histogram(user_days, sites),
+        "gold.engagement_tiers_daily": activity.engagement_tiers_daily(user_days, sites, settings.tiers),
+        "gold.lifecycle": activity.lifecycle(user_days, sites),
+        "gold.cohort_retention": activity.cohort_retention(user_days, sites, as_of),
+        "gold.user_engagement": profiles,
+        "gold.cohort_progression": activity.cohort_progression(profiles),
+        "gold.engagement_actions_daily": activity.engagement_actions_daily(sessions, CLOSING_SOURCES),
         "gold.journey_stats_daily": gold.journey_stats_daily(sessions),
-        "gold.funnel_daily": gold.funnel_daily(sessions, funnels),
+        "gold.funnel_daily": funnel_daily(event_rows, funnels),
         "gold.page_metrics_daily": gold.page_metrics_daily(sessions),
         "gold.traffic_5min": traffic.traffic_5min(event_rows, session_rows),
         "gold.traffic_sources_daily": traffic.traffic_sources_daily(session_rows),

@@ -6,7 +6,8 @@ import hashlib
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pipelines.settings import Funnels, Site, Sites
+from pipelines.funnels import Funnels
+from pipelines.settings import Site, Sites
 
 from . import CANDIDATE_COLUMNS, Row
 from . import run as run_model

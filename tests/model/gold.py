@@ -1,79 +1,17 @@
-"""The daily gold tables: each reads countable sessions and events, or the days on which persons were active."""
+"""The daily gold tables of sessions and pages: each reads countable sessions and events."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import date, timedelta
-
-from pipelines.settings import Funnel, Funnels, FunnelStep, Sites, TierSettings
+from datetime import date
 
 from .sessions import PageView, Row, Session, local_date
-
-WEEK, MONTH = 7, 30
-"""Days of the trailing windows, the date itself included."""
 
 
 def _ratio(part: int, whole: int) -> float:
     """part / whole in one division; 0 where there is no whole."""
     return part / whole if whole else 0.0
-
-
-# --- persons --------------------------------------------------------------------------------------------------------
-
-ActiveDays = dict[date, set[str]]
-
-
-def _active_days(user_days: list[Row], sites: Sites) -> dict[str, ActiveDays]:
-    """Site → date → persons active on it."""
-    active: dict[str, ActiveDays] = defaultdict(lambda: defaultdict(set))
-    for day in user_days:
-        if day["events"] >= sites.of(day["site_id"]).activity_threshold:
-            active[day["site_id"]][day["date"]].add(day["person_id"])
-    return active
-
-
-def _days_with_a_month(active: ActiveDays) -> list[date]:
-    """Every date whose 30-day window holds an active day, whether or not it is one itself."""
-    return sorted({day + timedelta(days=ahead) for day in active for ahead in range(MONTH)})
-
-
-def _persons(active: ActiveDays, last: date, days: int) -> list[str]:
-    """Persons of the `days` days that end on `last`, once for each day on which they were active."""
-    return [person for back in range(days) for person in active.get(last - timedelta(days=back), ())]
-
-
-def active_users_daily(user_days: list[Row], sites: Sites) -> list[Row]:
-    """Distinct persons of the date, the week and the month that end on it."""
-    rows = []
-    for site_id, active in _active_days(user_days, sites).items():
-        for day in _days_with_a_month(active):
-            dau, wau, mau = (len(set(_persons(active, day, window))) for window in (1, WEEK, MONTH))
-            rows.append(
-                {"site_id": site_id, "date": day, "dau": dau, "wau": wau, "mau": mau, "stickiness": _ratio(dau, mau)}
-            )
-    return rows
-
-
-def engagement_tiers_daily(user_days: list[Row], sites: Sites, tiers: TierSettings) -> list[Row]:
-    """Persons by how many of the 30 days that end on the date they were active on."""
-    rows = []
-    for site_id, active in _active_days(user_days, sites).items():
-        for day in _days_with_a_month(active):
-            active_days = Counter(_persons(active, day, MONTH))
-            users = Counter(_tier(days, tiers) for days in active_days.values())
-            rows += [
-                {"site_id": site_id, "date": day, "tier": tier, "users": count}
-                for tier, count in users.items()
-                if tier is not None
-            ]
-    return rows
-
-
-def _tier(active_days: int, tiers: TierSettings) -> str | None:
-    least = {"power": tiers.power, "core": tiers.core, "regular": tiers.regular, "casual": tiers.casual}
-    return next((tier for tier, days in least.items() if active_days >= days), None)
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------
@@ -113,51 +51,6 @@ def journey_stats_daily(sessions: list[Session]) -> list[Row]:
             }
         )
     return rows
-
-
-def funnel_daily(sessions: list[Session], funnels: Funnels) -> list[Row]:
-    """How many of the day's countable sessions hold a match of each step, in any order."""
-    rows = []
-    for site_id, day, group in _countable_by_date(sessions):
-        for name, funnel in funnels.funnels.items():
-            if funnel.sites is None or site_id in funnel.sites:
-                rows += [{"site_id": site_id, "date": day, "funnel": name, **row} for row in _steps(group, funnel)]
-    return rows
-
-
-def _steps(sessions: list[Session], funnel: Funnel) -> list[Row]:
-    reached = [len(sessions)]  # N(0), then N(1) …
-    for step in funnel.steps:
-        reached.append(sum(any(_matches(event, step) for event in session.counting) for session in sessions))
-    rows = []
-    for number, step in enumerate(funnel.steps, start=1):
-        is_last = number == len(funnel.steps)
-        lost_next = 0 if is_last else max(0, reached[number] - reached[number + 1])
-        rows.append(
-            {
-                "step_number": number,
-                "step": step.name,
-                "journeys": reached[0],
-                "count": reached[number],
-                "drop_off": max(0, reached[number - 1] - reached[number]),
-                "drop_off_rate": _ratio(lost_next, reached[number]),
-                "step_rate": _ratio(reached[number], reached[number - 1]),
-                "conversion_rate": _ratio(reached[number], reached[0]),
-                "median_seconds": None,  # presence has no order, so no time to reach
-                "p90_seconds": None,
-            }
-        )
-    return rows
-
-
-def _matches(event: Row, step: FunnelStep) -> bool:
-    """All that the step says holds of the event."""
-    if step.event_type is not None and event["event_type"] != step.event_type:
-        return False
-    if step.page is not None and (event["page_path"] is None or not re.search(step.page, event["page_path"])):
-        return False
-    properties = event["properties"] or {}
-    return all(properties.get(key) == value for key, value in step.properties.items())
 
 
 # --- pages ----------------------------------------------------------------------------------------------------------

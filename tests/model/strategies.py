@@ -17,11 +17,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pipelines.enrichment import channels
+from pipelines.funnels import Exclusion, Funnel, Funnels, FunnelStep
 from pipelines.settings import (
     ConversionRule,
-    Funnel,
-    Funnels,
-    FunnelStep,
     SessionRule,
     Settings,
     Site,
@@ -65,6 +63,11 @@ SITES = Sites(
 )
 """Both session keys, all that cuts sessions, both rules on test users, both conversions; zones of all kinds."""
 
+_BUYING = (
+    FunnelStep(name="See", event_type="page_view"),
+    FunnelStep(name="Look closer", page="^/(products?|cart|checkout)(/|$)"),
+    FunnelStep(name="Click", event_type="click"),
+)
 FUNNELS = Funnels(
     funnels={
         "stages": Funnel(
@@ -83,9 +86,27 @@ FUNNELS = Funnels(
             sites=("shop", "docs"),
         ),
         "empty": Funnel(),
+        "buy_ordered": Funnel(mode="ordered", window_seconds=600, breakdown="utm_source", steps=_BUYING),
+        "buy_strict": Funnel(
+            mode="strict",
+            strict_increase=True,
+            breakdown="device_type",
+            exclude=(Exclusion(event_type="error", between=(1, 2)),),
+            steps=_BUYING,
+        ),
+        "buy_unordered": Funnel(mode="unordered", window_seconds=5400, steps=_BUYING),
+        "buy_person": Funnel(
+            mode="ordered",
+            scope="person",
+            window_seconds=2 * 86_400,
+            breakdown="country",
+            exclude=(Exclusion(event_type="comment"),),
+            steps=_BUYING,
+        ),
     }
 )
-"""A step of any type, one that more sessions may reach than the one before; a funnel of some sites; one without."""
+"""Every mode and scope; a step of any type, one that more sessions may reach than the one before; a funnel of some
+sites; one without steps."""
 
 
 def small_settings() -> Settings:
