@@ -12,6 +12,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines import runner
 from pipelines.silver import identities
 from tests.conftest import MakeContext
 from tests.model import Row
@@ -20,7 +21,7 @@ from tests.model.identities import identities as expected_identities
 from tests.model.identities import link
 from tests.model.strategies import random_events
 from tests.rows import events_frame, table_frame
-from tests.runs import bring_up_to_date, content, land
+from tests.runs import CANONICAL, content, land, new_run
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
 
@@ -172,7 +173,9 @@ def test_links_reach_back_to_any_day_and_follow_what_arrives_late(
     ]
     for number, (lines, persons) in enumerate(arrivals):
         land(tmp_path / "landing", f"{number}.jsonl", lines)
-        bring_up_to_date(spark, tmp_path / "lake", context(), tmp_path / "landing")
+        run = new_run(spark, tmp_path / "lake", context())
+        runner.take(run, [(CANONICAL, str(tmp_path / "landing"))])
+        runner.build_silver(run)
         events = {row["event_id"]: row["person_id"] for row in content(tmp_path / "lake", "silver.events")}
         assert {name: events[name] for name in persons} == persons
         assert events["x"] == "tablet"
