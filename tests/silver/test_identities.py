@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 
 from pipelines import runner
 from pipelines.silver import identities
+from pipelines.steps import links
+from tests.arrivals import Death
 from tests.conftest import MakeContext
 from tests.model import Row
 from tests.model import sessions as model_sessions
@@ -185,3 +187,33 @@ def test_links_reach_back_to_any_day_and_follow_what_arrives_late(
         assert sessions == set(events.values())
     (known,) = content(tmp_path / "lake", "silver.identities")
     assert (known["user_id"], known["event_id"], known["valid_to"]) == ("ann", "e", None)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    of="crashes",
+    injected="a run dies after silver.events and before silver.identities",
+    holds="the next run, with nothing new, makes silver.identities anew",
+)
+def test_a_run_that_dies_before_the_links_are_written_leaves_them_to_the_next(
+    spark: SparkSession, context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_in() -> None:
+        run = new_run(spark, tmp_path / "lake", context())
+        runner.take(run, [(CANONICAL, str(tmp_path / "landing"))])
+        runner.build_silver(run)
+
+    def die(*_: object) -> None:
+        raise Death
+
+    land(tmp_path / "landing", "0.jsonl", [line("a", 0), line("b", 1, user_id="ann")])
+    take_in()
+    land(tmp_path / "landing", "1.jsonl", [line("c", 2, user_id="bob"), line("d", 3)])
+    with monkeypatch.context() as patched:
+        patched.setattr(links, "write", die)
+        with pytest.raises(Death):
+            take_in()
+    take_in()
+    assert [row["user_id"] for row in content(tmp_path / "lake", "silver.identities")] == ["ann", "bob"]
+    persons = {row["event_id"]: row["person_id"] for row in content(tmp_path / "lake", "silver.events")}
+    assert persons == {"a": "ann", "b": "ann", "c": "bob", "d": "bob"}
