@@ -1,6 +1,7 @@
 """Every step in the order of the data: the map for a newcomer.
 
 landing files → bronze.events → silver.events → the tables below, each a function of slices of its inputs.
+silver.identities, which says whose a device's anonymous events are, is kept beside silver.events (steps/links.py).
 To add a table: a contract in conf/tables, a module with `build`, a test, and a line here.
 """
 
@@ -87,7 +88,7 @@ GOLD = (
     Step("gold.flow_patterns_daily", flow_patterns_daily.build),
     Step("gold.session_anomalies", session_anomalies.build),
 )
-SERVED = ("silver.events", *[step.table for step in (*SILVER, *GOLD)])
+SERVED = ("silver.events", "silver.identities", *[step.table for step in (*SILVER, *GOLD)])
 
 
 def order(steps: tuple[Step, ...]) -> TopologicalSorter[str]:

@@ -89,6 +89,13 @@ class AnomalySettings(Model):
     error_words: tuple[str, ...] = Field(min_length=1)
 
 
+class BotSettings(Model):
+    """What makes a session a bot's besides anomalies.max_events_per_minute: pauses as regular as a clock's."""
+
+    min_regular_gaps: int = Field(gt=0)
+    max_gap_spread_pct: int = Field(ge=0, lt=100)
+
+
 class TierSettings(Model):
     """Least active days in the 30-day window for each engagement tier."""
 
@@ -191,6 +198,7 @@ class Settings(Model):
     landing: LandingSettings
     gates: GateSettings
     anomalies: AnomalySettings
+    bots: BotSettings
     tiers: TierSettings
     engagement: EngagementSettings
     segments: tuple[Literal["device_type", "country", "channel", "tier"], ...]
@@ -221,10 +229,17 @@ def load_settings(environment: str, folder: Path = CONF / "settings") -> Setting
 
 
 class SessionRule(Model):
-    """How events become sessions."""
+    """How events become sessions; the last three cut what no gap divides."""
 
     key: Literal["inactivity", "client"] = "inactivity"
     gap_seconds: int = Field(default=1800, gt=0)
+    max_duration_seconds: int | None = Field(default=None, gt=0)
+    break_on_campaign: bool = False
+    break_at_midnight: bool = False
+
+    @property
+    def cuts_runs(self) -> bool:
+        return self.max_duration_seconds is not None or self.break_on_campaign or self.break_at_midnight
 
 
 class ConversionRule(Model):

@@ -79,7 +79,7 @@ def test_session_id_hashes_site_visitor_first_event_and_its_utc_date() -> None:
     assert session["session_id"] == hashlib.md5(b"s\x1fv\x1fa\x1f2026-01-05").hexdigest()
 
 
-def test_a_login_keeps_the_session_of_the_device_and_changes_the_person() -> None:
+def test_a_login_keeps_the_session_of_the_device_and_tells_its_person() -> None:
     result = run(
         event("a", 0),
         event("b", 1, "click", user_id="u"),
@@ -88,11 +88,34 @@ def test_a_login_keeps_the_session_of_the_device_and_changes_the_person() -> Non
     )
     assert picked(result["silver.sessions"], "visitor_id", "person_id", "user_id", "event_count") == [
         ("u", "u", "u", 1),
-        ("v", "v", "u", 3),
+        ("v", "u", "u", 3),
     ]
     assert picked(result["silver.user_days"], "person_id", "date", "events", "actions", "sessions") == [
-        ("u", NOON.date(), 2, 1, 1),
-        ("v", NOON.date(), 2, 1, 1),
+        ("u", NOON.date(), 4, 2, 2),
+    ]
+
+
+def test_a_devices_anonymous_events_are_the_nearest_users_before_else_the_first_after() -> None:
+    result = run(
+        event("a", 0),
+        event("b", 1, user_id="u"),
+        event("c", 2),
+        event("d", 3, user_id="u"),
+        event("f", 4, user_id="w", sequence=2),
+        event("e", 4, sequence=1),
+        event("g", 4, sequence=3),
+        event("h", 5, anonymous_id=None, client_session_id="v"),  # no device: not theirs
+    )
+    assert picked(result["silver.events"], "event_id", "person_id") == [
+        *[(event_id, "u") for event_id in "abcde"],
+        *[(event_id, "w") for event_id in "fg"],
+        ("h", "v"),
+    ]
+    times = [NOON + timedelta(seconds=at) for at in (1, 4)]
+    columns = ("anonymous_id", "valid_from", "valid_to", "user_id", "event_id")
+    assert picked(result["silver.identities"], *columns) == [
+        ("v", times[0], times[1], "u", "b"),
+        ("v", times[1], None, "w", "f"),
     ]
 
 
@@ -193,8 +216,8 @@ def test_excluded_events_stay_in_silver_and_out_of_the_measures() -> None:
     )
     columns = ("person_id", "user_id", "event_count", "duration_seconds", "has_test_user", "is_countable")
     assert picked(result["silver.sessions"], *columns) == [
+        ("tester", None, 0, None, True, False),
         ("tester", None, 2, 20.0, True, True),
-        ("v", None, 0, None, True, False),
     ]
     event_columns = ("event_id", "is_countable", "page_view_number", "is_entry", "is_exit", "time_on_page_us")
     assert picked(result["silver.events"], *event_columns) == [

@@ -18,7 +18,7 @@ from pipelines.slices import Slices
 CONTRACT = contract("silver.events")
 KEY = list(CONTRACT.key)
 
-# What sessionizing says about an event; the only columns of a stored event that later events can change.
+# What sessionizing says about an event: with person_id the only columns of a stored event that later events can change.
 SESSION_COLUMNS = (
     "session_id",
     "session_date",
@@ -28,9 +28,12 @@ SESSION_COLUMNS = (
     "is_exit",
     "session_converted",
     "time_on_page_us",
+    "session_bot_reason",
     "is_countable",
 )
 _OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
+
+_IDENTITY = ("anonymous_id", "user_id", "visitor_id")
 
 # Columns by whose dates derived tables are sliced.
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
@@ -92,7 +95,7 @@ def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
     """
     old = stored.select(
         *KEY,
-        F.struct(*_order_struct(), "session_id", "first_source", *SLICE_COLUMNS).alias("_old"),
+        F.struct(*_order_struct(), *_IDENTITY, "session_id", "first_source", *SLICE_COLUMNS).alias("_old"),
     )
     mine = F.struct(*_order_struct())
     theirs = F.struct("_old.event_time", "_old.sequence", "_old.record_hash")
@@ -107,23 +110,37 @@ def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
 def touched_sessions(inserts: DataFrame, near: DataFrame, *, context: RunContext) -> DataFrame:
     """Stored sessions that the inserts can extend, split or merge: (site_id, session_id, session_date).
 
-    Under inactivity those of the visitor within one gap of an inserted event, under `client` those of its id, and the
-    session of a stored event that is replaced. `near`: stored events from one gap before to one gap after the inserts,
-    and on the days on which the stored sessions start that the inserts' clients name, which no gap ends.
+    Under inactivity those of the visitor within one gap of an event that comes or is replaced (with all of their run
+    where a site cuts runs), under `client` those of its id, and the session of a stored event that is replaced. `near`:
+    stored events from one gap before to one gap after, and on the days on which the stored sessions start that the
+    inserts' clients name, which no gap ends. `first_day` and `last_day` of what lies in `near` of the run that a gap
+    ends, null under `client`: where cut runs reach out of `near`, it must be widened.
     """
     marked = near.withColumn("_by_client", sessionize.uses_client_session(context))
     spans = marked.groupBy("site_id", "session_id", "session_date", "_by_client", "visitor_id").agg(
-        F.min("event_time").alias("_from"), F.max("event_time").alias("_to")
+        F.min("event_time").alias("_from"),
+        F.max("event_time").alias("_to"),
+        F.min("event_date").alias("first_day"),
+        F.max("event_date").alias("last_day"),
     )
-    new = inserts.select(
+    gap_us = context.by_site(lambda site: site.session.gap_seconds).cast("bigint") * 1_000_000
+    if sessionize.cuts_runs(context):
+        spans = _spans_of_runs(spans, gap_us)
+    by_client = sessionize.uses_client_session(context)
+    at_us = F.unix_micros("event_time").alias("_at")
+    comes = inserts.select(
+        "site_id", "client_session_id", by_client.alias("_by_client"), "visitor_id", at_us, gap_us.alias("_gap")
+    )
+    is_replaced = F.col("_old").isNotNull()
+    goes = inserts.where(is_replaced).select(
         "site_id",
-        "client_session_id",
-        sessionize.uses_client_session(context).alias("_by_client"),
-        "visitor_id",
-        F.unix_micros("event_time").alias("_at"),
-        (context.by_site(lambda site: site.session.gap_seconds).cast("bigint") * 1_000_000).alias("_gap"),
-    ).distinct()
-    n, s = new.alias("n"), spans.alias("s")
+        F.lit(None).cast("string").alias("client_session_id"),
+        F.lit(False).alias("_by_client"),
+        "_old.visitor_id",
+        F.unix_micros("_old.event_time").alias("_at"),
+        gap_us.alias("_gap"),
+    )
+    n, s = comes.unionByName(goes).distinct().alias("n"), spans.alias("s")
     same_visitor = (
         (F.col("n.site_id") == F.col("s.site_id"))
         & (F.col("n.visitor_id") == F.col("s.visitor_id"))
@@ -139,35 +156,68 @@ def touched_sessions(inserts: DataFrame, near: DataFrame, *, context: RunContext
         & F.col("s._by_client")
     )
     columns = [F.col(f"s.{name}").alias(name) for name in ("site_id", "session_id", "session_date")]
-    replaced = inserts.where(F.col("_old").isNotNull()).select("site_id", "_old.session_id", "_old.session_date")
+    days = [F.col(f"s.{name}").alias(name) for name in ("first_day", "last_day")]
+    no_days = [F.lit(None).cast("date").alias(name) for name in ("first_day", "last_day")]
+    replaced = inserts.where(is_replaced).select("site_id", "_old.session_id", "_old.session_date", *no_days)
     return (
         s.join(n, on=same_visitor, how="inner")
-        .select(*columns)
-        .unionByName(s.join(n, on=same_client_session, how="inner").select(*columns))
+        .select(*columns, *days)
+        .unionByName(s.join(n, on=same_client_session, how="inner").select(*columns, *no_days))
         .unionByName(replaced)
-        .distinct()
+        .groupBy("site_id", "session_id", "session_date")
+        .agg(F.min("first_day").alias("first_day"), F.max("last_day").alias("last_day"))
     )
+
+
+def _spans_of_runs(spans: DataFrame, gap_us: Column) -> DataFrame:
+    """Give each session the span of its run: of all sessions of the visitor that no gap divides."""
+    visitor = Window.partitionBy("site_id", "_by_client", "visitor_id").orderBy("_from", "_to", "session_id")
+    pause_us = F.unix_micros("_from") - F.unix_micros(F.lag("_to").over(visitor))
+    opens = F.col("_by_client") | F.coalesce(pause_us > gap_us, F.lit(True))
+    so_far = visitor.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    numbered = spans.withColumn("_opens", opens.cast("int")).withColumn("_run", F.sum("_opens").over(so_far))
+    run = Window.partitionBy("site_id", "_by_client", "visitor_id", "_run")
+    ends = {"_from": F.min, "_to": F.max, "first_day": F.min, "last_day": F.max}
+    return numbered.withColumns({name: end(name).over(run) for name, end in ends.items()})
 
 
 def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> DataFrame:
-    """Rows of silver.events that differ once the inserts are in: the inserts, and stored events whose session changed.
+    """Rows of silver.events that differ once the inserts are in: the inserts, and stored events of their sessions.
 
-    `affected`: every stored event of the touched sessions. Returns the contract's columns and `_old` (the slices that
-    a stored row leaves; null for a new event).
+    `affected`: every stored event of the touched sessions; `_person` is whom it belongs to from now on. Returns the
+    contract's columns and `_old` (the slices that a stored row leaves; null for a new event).
     """
     stay = affected.join(inserts.select(*KEY), on=KEY, how="left_anti")
-    before = F.struct(*SESSION_COLUMNS)
-    slices = F.struct(*SLICE_COLUMNS)
-    everything = stay.select(*_OWN_COLUMNS, before.alias("_before"), slices.alias("_old")).unionByName(
+    changeable = (*SESSION_COLUMNS, "person_id")
+    everything = stay.select(
+        *_OWN_COLUMNS, F.struct(*changeable).alias("_before"), F.struct(*SLICE_COLUMNS).alias("_old"), "_person"
+    ).unionByName(
         inserts.select(
             *_OWN_COLUMNS,
-            F.lit(None).cast(_struct_type(SESSION_COLUMNS)).alias("_before"),
+            F.lit(None).cast(_struct_type(changeable)).alias("_before"),
             F.struct(*[F.col(f"_old.{name}").alias(name) for name in SLICE_COLUMNS]).alias("_old"),
+            F.col("person_id").alias("_person"),
         )
     )
-    sessionized = sessionize.build(everything, context=context)
-    differs = F.col("_before").isNull() | ~F.struct(*SESSION_COLUMNS).eqNullSafe(F.col("_before"))
+    told = everything.withColumn("person_id", F.col("_person")).drop("_person")
+    sessionized = sessionize.build(told, context=context)
+    differs = F.col("_before").isNull() | ~F.struct(*changeable).eqNullSafe(F.col("_before"))
     return sessionized.where(differs).select(*CONTRACT.column_names, "_old")
+
+
+def with_persons(stored: DataFrame, persons: DataFrame | None) -> DataFrame:
+    """Stored events with `_person`: that of `persons` (KEY, `_person`) where it holds the event, else their own."""
+    if persons is None:
+        return stored.withColumn("_person", F.col("person_id"))
+    joined = stored.join(persons.select(*KEY, "_person"), on=KEY, how="left")
+    return joined.withColumn("_person", F.coalesce("_person", "person_id"))
+
+
+def handed_over(stored: DataFrame, persons: DataFrame) -> DataFrame:
+    """The stored events that `persons` (KEY, `_person`) holds, as `changes` returns them: nothing else about them
+    changes, and they stay in their slices."""
+    mine = stored.join(persons.select(*KEY, "_person"), on=KEY, how="inner").withColumn("person_id", F.col("_person"))
+    return mine.select(*CONTRACT.column_names, F.struct(*SLICE_COLUMNS).alias("_old"))
 
 
 def places() -> list[Column]:

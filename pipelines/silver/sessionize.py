@@ -1,4 +1,7 @@
-"""Events → the same events with their session, by inactivity or by the client's id: window functions over one order."""
+"""Events → the same events with their session, by inactivity or by the client's id: window functions over one order.
+
+What makes a session a bot's is in silver/pace.py.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pipelines.context import RunContext
+from pipelines.silver import pace
 
 _SEPARATOR = "\x1f"
 
 _NEEDED = (
     *("site_id", "visitor_id", "client_session_id", "event_id", "event_time", "sequence", "event_type"),
-    *("event_date", "event_utc_date", "page_path", "is_bot", "is_test_user"),
+    *("event_date", "event_utc_date", "page_path", "bot_reason", "is_test_user"),
 )
 
 
@@ -26,16 +30,23 @@ def uses_client_session(context: RunContext) -> Column:
     return (context.by_site(lambda site: site.session.key) == "client") & F.col("client_session_id").isNotNull()
 
 
+def cuts_runs(context: RunContext) -> bool:
+    """Whether a site cuts what no gap divides, so that a session follows from its whole run between two gaps."""
+    return any(site.session.cuts_runs for site in (context.sites.defaults, *context.sites.sites.values()))
+
+
 def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     """Add what silver.events says about sessions to events that are whole sessions.
 
-    `events` must hold every event of each session that it touches. A gap strictly greater than the site's gap_seconds
-    opens a session under inactivity; the client's id is the session under `client`. Frames are whole sessions or run
-    from their start, so that one sort per (visitor, session) serves them all.
+    `events` must hold every event of each session that it touches, and of each run between two gaps where a site cuts
+    runs. A gap strictly greater than the site's gap_seconds opens a session under inactivity, and so do the site's
+    options; the client's id is the session under `client`. Frames are whole sessions or run from their start, so that
+    one sort per (visitor, session) serves them all.
     """
     # What no window looks at travels as one value: copying sixty columns through two sorts took most of the time.
-    carried = [name for name in events.columns if name not in _NEEDED]
-    packed = events.select(*_NEEDED, F.struct(*carried).alias("_carried")) if carried else events
+    needed = (*_NEEDED, "utm_campaign") if cuts_runs(context) else _NEEDED
+    carried = [name for name in events.columns if name not in needed]
+    packed = events.select(*needed, F.struct(*carried).alias("_carried")) if carried else events
     keyed = packed.withColumns(
         {
             "_by_client": uses_client_session(context),
@@ -45,15 +56,8 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         }
     ).withColumn("_whose", F.when(F.col("_by_client"), F.col("client_session_id")).otherwise(F.col("visitor_id")))
 
-    visitor = Window.partitionBy("site_id", "_by_client", "_whose").orderBy(*event_order())
-    gap_us = context.by_site(lambda site: site.session.gap_seconds).cast("bigint") * 1_000_000
-    pause_us = F.unix_micros("event_time") - F.unix_micros(F.lag("event_time").over(visitor))
-    opens = F.coalesce(~F.col("_by_client") & (pause_us > gap_us), F.lit(False))
-    numbered = keyed.withColumn("_opens", opens).withColumn(
-        "_run", F.sum(F.col("_opens").cast("int")).over(visitor.rowsBetween(Window.unboundedPreceding, 0))
-    )
-
-    session = Window.partitionBy("site_id", "_by_client", "_whose", "_run").orderBy(*event_order())
+    numbered = _with_sessions(keyed, context)
+    session = Window.partitionBy("site_id", "_by_client", "_whose", "_first").orderBy(*event_order())
     so_far = session.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     whole = session.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     is_page_view = F.col("_counting") & (F.col("event_type") == "page_view")
@@ -77,13 +81,15 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
             "_view_date": F.last(F.when(F.col("_page_view"), F.col("event_date")), ignorenulls=True).over(so_far),
             "_next_view_time": F.expr(
                 "lead(if(_page_view, event_time, null)) ignore nulls"
-                " over (partition by site_id, _by_client, _whose, _run"
+                " over (partition by site_id, _by_client, _whose, _first"
                 " order by event_time asc, sequence asc nulls first, event_id asc)"
             ),
             "_last_time": F.max(counting_time).over(whole),
             "_exit_page": F.last(F.when(F.col("_page_view"), F.struct("page_path")), ignorenulls=True).over(whole),
             "_has_conversion": F.max(F.col("_counting") & is_conversion(context)).over(whole),
-            "_session_is_bot": F.max("is_bot").over(whole),
+            "session_bot_reason": F.coalesce(
+                F.first("bot_reason", ignorenulls=True).over(whole), pace.reason_of_session(whole, context)
+            ),
             "_has_test_user": F.max("is_test_user").over(whole),
         }
     )
@@ -107,10 +113,53 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         (F.col("_page_view") & (F.col("_view_number") == F.col("_views"))).alias("is_exit"),
         converted.alias("session_converted"),
         F.when(F.col("_page_view"), stay_us).alias("time_on_page_us"),
-        (counts_users & (context.by_site(lambda site: site.count_bots) | ~F.col("_session_is_bot"))).alias(
+        "session_bot_reason",
+        (counts_users & (context.by_site(lambda site: site.count_bots) | F.col("session_bot_reason").isNull())).alias(
             "is_countable"
         ),
     )
+
+
+def _with_sessions(keyed: DataFrame, context: RunContext) -> DataFrame:
+    """Add `_place` among the visitor's events, `_first` (the place of the session's first event, by which sessions are
+    told apart) and what silver/pace.py looks at."""
+    visitor = Window.partitionBy("site_id", "_by_client", "_whose").orderBy(*event_order())
+    so_far = visitor.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    gap_us = context.by_site(lambda site: site.session.gap_seconds).cast("bigint") * 1_000_000
+    placed = keyed.withColumns({"_place": F.row_number().over(visitor), **pace.spans(visitor, context)})
+    opens = F.coalesce(~F.col("_by_client") & (F.col("_pause_us") > gap_us), F.col("_place") == 1)
+
+    def place_of_last(opening: Column) -> Column:
+        return F.last(F.when(opening, F.col("_place")), ignorenulls=True).over(so_far)
+
+    if not cuts_runs(context):
+        return placed.withColumn("_first", place_of_last(opens))
+    before = visitor.rowsBetween(Window.unboundedPreceding, -1)
+    campaign = F.when(F.col("utm_campaign").isNotNull(), F.struct("_place", "utm_campaign"))
+    runs = placed.withColumn("_opens", opens).withColumns(
+        {
+            "_run": place_of_last(F.col("_opens")),
+            "_run_start": F.last(F.when(F.col("_opens"), F.col("event_time")), ignorenulls=True).over(so_far),
+            "_campaign": F.last(campaign, ignorenulls=True).over(before),
+            "_date_before": F.lag("event_date").over(visitor),
+        }
+    )
+    most_us = context.by_site(lambda site: site.session.max_duration_seconds).cast("bigint") * 1_000_000
+    into_run_us = F.unix_micros("event_time") - F.unix_micros("_run_start")
+    # The pause reaches back over a multiple of the limit: floor((time - start) / limit) has changed.
+    is_full = F.col("_pause_us") > into_run_us % most_us
+    is_new_campaign = (F.col("_campaign._place") >= F.col("_run")) & (
+        F.col("_campaign.utm_campaign") != F.col("utm_campaign")
+    )
+    cuts = (
+        F.coalesce(is_full, F.lit(False))
+        | (context.by_site(lambda site: site.session.break_on_campaign) & F.coalesce(is_new_campaign, F.lit(False)))
+        | (
+            context.by_site(lambda site: site.session.break_at_midnight)
+            & F.coalesce(F.col("_date_before") != F.col("event_date"), F.lit(False))
+        )
+    )
+    return runs.withColumn("_first", place_of_last(F.col("_opens") | (~F.col("_by_client") & cuts)))
 
 
 def is_conversion(context: RunContext) -> Column:

@@ -43,7 +43,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         F.max(F.when(F.col("is_exit"), F.col("event_time"))).alias("_exit_time"),
         F.min(F.when(counts & is_touch(), touch)).alias("_touch"),
         *[_first_known(name) for name in _ENVIRONMENT],
-        F.max("is_bot").alias("is_bot"),
+        F.max("session_bot_reason").alias("bot_reason"),
         F.max("is_test_user").alias("has_test_user"),
         F.max("is_countable").alias("is_countable"),
     )
@@ -90,7 +90,8 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         ],
         F.col("_touch.campaign").alias("campaign"),
         *[F.col(f"_{name}.{name}").alias(name) for name in _ENVIRONMENT],
-        "is_bot",
+        F.col("bot_reason").isNotNull().alias("is_bot"),
+        "bot_reason",
         "has_test_user",
         "is_countable",
         F.lit(context.started_at).alias("created_at"),

@@ -24,7 +24,7 @@ from pipelines.silver import canonical
 from pipelines.silver import events as silver_events
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
-from pipelines.steps import holds, lookups, repair, requests
+from pipelines.steps import holds, links, lookups, repair, requests
 
 _DAY = timedelta(days=1)
 
@@ -67,7 +67,8 @@ class Work:
 
 
 def conform(run: Run) -> None:
-    """Bring silver.events up to the last batch."""
+    """Bring silver.events, and silver.identities with it, up to the last batch."""
+    links.catch_up(run)
     _release_where_the_mapping_is_back(run)
     while (work := _outstanding(run.lake)) is not None:
         run.warm_up()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.run import Run
 from pipelines.silver import events as silver_events
-from pipelines.silver import sessionize
+from pipelines.silver import identities, sessionize
 from pipelines.slices import EVERYTHING, Slices
+from pipelines.steps import links as links_of
 
 
 def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     """Replace the table by the winners: the first load, and a rebuild."""
-    rows = silver_events.build(candidates.where("reason is null and is_least"), context=run.context)
+    winners = candidates.where("reason is null and is_least")
+    links = links_of.everything(run, winners)
+    few = links.rows <= links_of.FEW
+    linked = identities.link(winners, links.frame, few=few) if links.rows else winners
+    rows = silver_events.build(linked, context=run.context)
     touched = dict.fromkeys(silver_events.SLICE_COLUMNS, EVERYTHING)
-    few = run.lake.fits_page(events)
-    run.lake.overwrite("silver.events", run.lake.stage("silver.events", rows) if few else rows, batch, touched)
+    fits = run.lake.fits_page(events)
+    run.lake.overwrite("silver.events", run.lake.stage("silver.events", rows) if fits else rows, batch, touched)
+    run.lake.overwrite("silver.identities", links, batch, {})
 
 
 def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFrame, int, int]:
@@ -37,23 +43,45 @@ def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFr
 
 
 def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> None:
-    """Put events in, in the place of the stored one where `_old` is not null, and cut the sessions around them anew."""
+    """Put events in, in the place of the stored one where `_old` is not null, cut the sessions around them anew, and
+    hand over what belongs to another person by what they say."""
     lake, context = run.lake, run.context
     stored = lake.read("silver.events")
-    reach = silver_events.near(sorted({*days, *_days_of_client_sessions(run, inserts)}), stored, context=context)
-    sessions, _, found = lake.checkpoint(
-        silver_events.touched_sessions(inserts, reach, context=context),
-        F.collect_set(F.struct("site_id", "session_date")).alias("starts"),
-    )
-    starts = Slices.of((row["site_id"], row["session_date"]) for row in found["starts"])
+    links = links_of.changes(run, inserts, stored)
+    sessions, starts = _touched_sessions(run, inserts, {*days, *_days_of_client_sessions(run, inserts)}, stored)
     affected = stored.where(starts.predicate("session_date")).join(
         sessions.select("site_id", "session_id"), on=["site_id", "session_id"], how="left_semi"
     )
-    changed = silver_events.changes(inserts, affected, context=context)
+    changed = silver_events.changes(
+        identities.link(inserts, links.now), silver_events.with_persons(affected, links.persons), context=context
+    )
+    if links.persons is not None:
+        elsewhere = links.persons.join(sessions, on=["site_id", "session_id"], how="left_anti")
+        theirs = stored.where(F.col("event_date").isin(*links.days))
+        changed = changed.unionByName(silver_events.handed_over(theirs, elsewhere))
     staged = lake.stage("silver.events", changed, silver_events.places())
     touched = silver_events.touched(staged.measured)
     where = " or ".join(f"old.event_date = date'{day}'" for day in touched["event_date"].all_dates())
     lake.upsert("silver.events", staged, batch, touched, where)
+    links_of.write(run, links, batch)
+
+
+def _touched_sessions(run: Run, inserts: DataFrame, days: set[date], stored: DataFrame) -> tuple[DataFrame, Slices]:
+    """Stored sessions to cut anew, and the slices in which they start. `days`: where to look for them."""
+    while True:
+        near = silver_events.near(sorted(days), stored, context=run.context)
+        sessions, _, found = run.lake.checkpoint(
+            silver_events.touched_sessions(inserts, near, context=run.context),
+            F.collect_set(F.struct("site_id", "session_date")).alias("starts"),
+            F.collect_set(F.struct("first_day", "last_day")).alias("spans"),
+        )
+        if sessionize.cuts_runs(run.context):
+            spans = [(row["first_day"], row["last_day"]) for row in found["spans"] if row["first_day"] is not None]
+            reached = {first + timedelta(step) for first, last in spans for step in range((last - first).days + 1)}
+            if not reached <= days:  # a run may go on before and after what was looked at
+                days = days | reached
+                continue
+        return sessions, Slices.of((row["site_id"], row["session_date"]) for row in found["starts"])
 
 
 def _days_of_client_sessions(run: Run, inserts: DataFrame) -> set[date]:

@@ -19,6 +19,7 @@ from pipelines.settings import Settings, Sites
 from . import activity, gold, silver, traffic
 from .anomalies import session_anomalies
 from .funnels import funnel_daily
+from .identities import identities, link
 from .sessions import CANDIDATE_COLUMNS, Row, deduplicate, sessionize
 
 __all__ = ["CANDIDATE_COLUMNS", "UNSPECIFIED_COLUMNS", "Row", "run"]
@@ -42,13 +43,15 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
     is the number of candidates that lost to another of the same identity.
     """
     distinct = deduplicate(events)
-    sessions = sessionize(distinct, sites)
+    link(distinct)
+    sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)
     event_rows, session_rows = silver.events(sessions), silver.sessions(sessions)
     profiles = activity.user_engagement(user_days, sessions, sites, settings, as_of)
     return {
         "silver.events": event_rows,
         "silver.sessions": session_rows,
+        "silver.identities": identities(distinct),
         "silver.user_days": user_days,
         "gold.active_users_daily": activity.active_users_daily(user_days, sites),
         "gold.active_users_by_segment_daily": activity.active_users_by_segment_daily(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from pipelines.settings import Site, Sites
+from pipelines.settings import Settings, Site, Sites
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -67,7 +70,7 @@ def in_order(events: Iterable[Row]) -> list[Row]:
 def deduplicate(candidates: Iterable[Row]) -> list[Row]:
     """One candidate for each (site, event_id, UTC date): the least by time, sequence (null first), hash of the record.
 
-    The survivors carry their visitor and person.
+    The survivors carry their visitor; their person needs all of them (see identities.py).
     """
     rivals: dict[tuple[str, str, date], list[Row]] = defaultdict(list)
     for candidate in candidates:
@@ -77,7 +80,6 @@ def deduplicate(candidates: Iterable[Row]) -> list[Row]:
     for group in rivals.values():
         winner = min(group, key=lambda e: (e["event_time"], _nulls_first(e["sequence"]), e["record_hash"]))
         winner["visitor_id"] = first_known([winner["anonymous_id"], winner["user_id"], winner["client_session_id"]])
-        winner["person_id"] = first_known([winner["user_id"], winner["visitor_id"]])
         winners.append(winner)
     return winners
 
@@ -105,6 +107,7 @@ class Session:
     session_id: str
     site: Site
     events: list[Row]
+    settings: Settings
 
     def counts(self, event: Row) -> bool:
         """Whether the event takes part in the session's measures."""
@@ -183,8 +186,27 @@ class Session:
         return at
 
     @cached_property
+    def bot_reason(self) -> str | None:
+        """Of the first event that has one; else the session's own pace."""
+        declared = first_known(event["bot_reason"] for event in self.events)
+        if declared is not None:
+            return declared
+        times = [event["event_time"] for event in self.events]
+        minute = timedelta(seconds=60)
+        busiest = max(sum(start <= time < start + minute for time in times) for start in times)
+        if busiest > self.settings.anomalies.max_events_per_minute:
+            return "event_rate"
+        gaps = [microseconds(before, after) for before, after in pairwise(times)]
+        rule = self.settings.bots
+        if len(gaps) >= rule.min_regular_gaps and all(gap > 0 for gap in gaps):
+            allowed = Fraction(rule.max_gap_spread_pct, 100) * Fraction(statistics.median(map(Fraction, gaps)))
+            if max(gaps) - min(gaps) <= allowed:
+                return "regular_gaps"
+        return None
+
+    @property
     def is_bot(self) -> bool:
-        return any(event["is_bot"] for event in self.events)
+        return self.bot_reason is not None
 
     @property
     def has_test_user(self) -> bool:
@@ -204,7 +226,7 @@ class Session:
         return self.is_countable and self.counts(event)
 
 
-def sessionize(events: list[Row], sites: Sites) -> list[Session]:
+def sessionize(events: list[Row], sites: Sites, settings: Settings) -> list[Session]:
     """Cut distinct events into sessions by each site's rule."""
     by_client: dict[tuple[str, str], list[Row]] = defaultdict(list)
     by_visitor: dict[tuple[str, str], list[Row]] = defaultdict(list)
@@ -215,13 +237,14 @@ def sessionize(events: list[Row], sites: Sites) -> list[Session]:
         else:
             by_visitor[site_id, event["visitor_id"]].append(event)
     sessions = [
-        Session(site_id, client_id, sites.of(site_id), in_order(group))
+        Session(site_id, client_id, sites.of(site_id), in_order(group), settings)
         for (site_id, client_id), group in by_client.items()
     ]
     for (site_id, visitor_id), group in by_visitor.items():
         site = sites.of(site_id)
         for run in _runs(in_order(group), timedelta(seconds=site.session.gap_seconds)):
-            sessions.append(Session(site_id, _session_id(site_id, visitor_id, run[0]), site, run))
+            for part in _parts(run, site):
+                sessions.append(Session(site_id, _session_id(site_id, visitor_id, part[0]), site, part, settings))
     return sessions
 
 
@@ -234,6 +257,28 @@ def _runs(events: list[Row], gap: timedelta) -> list[list[Row]]:
         else:
             runs.append([event])
     return runs
+
+
+def _parts(run: list[Row], site: Site) -> list[list[Row]]:
+    """Cut a run each `max_duration_seconds`, where a campaign follows on another, and at midnight, as the site says."""
+    rule = site.session
+    parts: list[list[Row]] = [[run[0]]]
+    campaign = run[0]["utm_campaign"]
+    for before, event in pairwise(run):
+        cut = False
+        if rule.max_duration_seconds is not None:
+            most = timedelta(seconds=rule.max_duration_seconds)
+            start = run[0]["event_time"]
+            cut |= (before["event_time"] - start) // most != (event["event_time"] - start) // most
+        if rule.break_on_campaign and event["utm_campaign"] is not None and campaign is not None:
+            cut |= event["utm_campaign"] != campaign
+        if rule.break_at_midnight:
+            cut |= local_date(before["event_time"], site) != local_date(event["event_time"], site)
+        campaign = first_known([event["utm_campaign"], campaign])
+        if cut:
+            parts.append([])
+        parts[-1].append(event)
+    return parts
 
 
 def _session_id(site_id: str, visitor_id: str, first: Row) -> str:

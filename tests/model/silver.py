@@ -39,6 +39,7 @@ def _session_events(session: Session) -> list[Row]:
                 "is_entry": own.is_entry if own else False,
                 "is_exit": own.is_exit if own else False,
                 "time_on_page_us": own.time_on_page_us if own else None,
+                "session_bot_reason": session.bot_reason,
                 "is_countable": session.is_countable_event(event),
             }
         )
@@ -111,6 +112,7 @@ def _session_row(session: Session) -> Row:
         "country": first_of("country"),
         "region": first_of("region"),
         "is_bot": session.is_bot,
+        "bot_reason": session.bot_reason,
         "has_test_user": session.has_test_user,
         "is_countable": session.is_countable,
     }

@@ -55,9 +55,13 @@ SITES = Sites(
             conversion=ConversionRule(end_page="/checkout"),
             count_bots=True,
         ),
+        "cuts": Site(
+            timezone="Europe/Berlin",
+            session=SessionRule(max_duration_seconds=3600, break_on_campaign=True, break_at_midnight=True),
+        ),
     }
 )
-"""Both session keys, both rules on test users, both conversions; zones with and without summer time."""
+"""Both session keys, all that cuts sessions, both rules on test users, both conversions; zones of all kinds."""
 
 _BUYING = (
     FunnelStep(name="See", event_type="page_view"),
@@ -108,7 +112,7 @@ sites; one without steps."""
 def small_settings() -> Settings:
     """Settings whose statistics need few sessions and whose limits few events, so that random events pass them."""
     settings = load_settings("local")
-    anomalies = settings.anomalies.model_copy(update={"min_sessions": 4, "max_events_per_minute": 3})
+    anomalies = settings.anomalies.model_copy(update={"min_sessions": 4, "max_events_per_minute": 8})
     tiers = settings.tiers.model_copy(update={"power": 5, "core": 4, "regular": 2, "casual": 1})
     return settings.model_copy(update={"anomalies": anomalies, "tiers": tiers})
 
@@ -163,6 +167,9 @@ SHORT_PAUSES = tuple(
 )
 """Around every limit: the same instant, engaged, a minute, a long gap, and both sessions' gaps."""
 
+HASTE = SHORT_PAUSES[:3]
+"""Of streams that may be too fast for a person."""
+
 LONG_PAUSES = tuple(timedelta(days=days) for days in (1, 6, 7, 29, 30))
 """Around the trailing windows."""
 
@@ -177,6 +184,7 @@ KINDS: tuple[Row, ...] = (
     {"event_type": "page_view", "page_path": "/checkout", "device_type": "mobile", "browser": "Firefox", "os": "Linux"},
     {"event_type": "page_view", "page_path": "/404", "utm_campaign": "spring", "utm_medium": "mail"},
     {"event_type": "page_view", "page_path": None, "country": "DE"},
+    {"event_type": "page_view", "page_path": "/", "utm_campaign": "summer", "utm_source": "ads"},
     {"event_type": "click", "page_path": "/", "element_selector": "a.more", "element_text": "More"},
     {"event_type": "click", "page_path": "/cart", "element_text": "Payment FAILED!", "utm_medium": "cpc"},
     {"event_type": "click", "page_path": "/cart", "element_selector": "#error_box", "page_title": "Terrors, 404s"},
@@ -232,6 +240,7 @@ def _stream(choose: Choose, site_id: str, length: int, number: int) -> list[Row]
     """Events of one visitor, each a pause after the one before."""
     anonymous_id, user_id = choose(VISITORS)
     client_session_id = choose(CLIENT_SESSIONS)
+    pauses = choose((PAUSES,) * 7 + (HASTE,))
     time = choose(STARTS)
     events = []
     for _ in range(length):
@@ -253,7 +262,7 @@ def _stream(choose: Choose, site_id: str, length: int, number: int) -> list[Row]
         }
         events.append(_made(number, content))
         number += 1
-        time += choose(PAUSES)
+        time += choose(pauses)
     return events
 
 
