@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from textwrap import fill
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -24,6 +25,7 @@ from tests.planted import BEFORE, FIRST, INCIDENTS, JUDGED, LAST, PEOPLE, SETTLI
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/anomalies.md"
 SEEDS = (1, 2, 3)
+_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -103,15 +105,22 @@ def page(anomalies: list[Row]) -> str:
     lines = [
         "# Anomalies of numbers: what is found, how soon, and what is raised wrongly",
         "",
-        f"Made by `make anomalies`. The generator makes visits of a shop with {PEOPLE:,} people for {BEFORE + JUDGED}"
-        f" days (after {SETTLING} that are not used). On {planted} of the last {JUDGED} days incidents are planted into"
-        " the sessions and events, and `gold.metric_anomalies` judges the counts with the limits of"
-        f" `conf/settings`. Everything is done in {len(SEEDS)} worlds of different seeds, and in {len(SEEDS)} more"
-        " without incidents. Sessions are taken as they were made, not cut from events.",
+        fill(
+            f"Made by `make anomalies`. The generator makes visits of a shop with {PEOPLE:,} people for"
+            f" {BEFORE + JUDGED} days (after {SETTLING} that are not used). On {planted} of the last {JUDGED} days"
+            " incidents are planted into the sessions and events, and `gold.metric_anomalies` judges the counts with"
+            f" the limits of `conf/settings`. Everything is done in {len(SEEDS)} worlds of different seeds, and in"
+            f" {len(SEEDS)} more without incidents. Sessions are taken as they were made, not cut from events. The"
+            " limits were chosen after looking at such worlds, so expect less from real data.",
+            _WIDTH,
+        ),
         "",
-        "A day is judged when it is over: *after 0 days* means on the morning after the first day. *Told by* are the"
-        " numbers beyond `k_open` that are meant to tell the incident, and in how many of the worlds they did;"
-        " *explained by* the segments that were named in all worlds.",
+        fill(
+            "A day is judged when it is over: *after 0 days* means on the morning after the first day. *Told by* are"
+            " the numbers beyond `k_open` that are meant to tell the incident, and in how many of the worlds they did;"
+            " *explained by* the segments that were named in all worlds. Some incidents are small on purpose.",
+            _WIDTH,
+        ),
         "",
         "| incident | days | found | after days | days found | told by | explained by |",
         "|---|---|---|---|---|---|---|",
@@ -127,9 +136,12 @@ def page(anomalies: list[Row]) -> str:
     wrong, later = raised_wrongly(anomalies), aftermath(anomalies)
     lines += [
         "",
-        f"Raised wrongly, as rows: in the {sites_days} days without incidents of the worlds that have none, and on the"
-        f" {len(SEEDS) * (JUDGED - planted)} days without one of the worlds that have some, which also hold what an"
-        " incident changes in the measure of the days after it.",
+        fill(
+            f"Raised wrongly, as rows: in the {sites_days} days of the worlds that have no incident, and on the"
+            f" {len(SEEDS) * (JUDGED - planted)} days without one of the others. The latter hold what an incident"
+            " changes in the measure of the days after it.",
+            _WIDTH,
+        ),
         "",
         "| number | whole site | segments | whole site, beside incidents | segments, beside incidents |",
         "|---|---|---|---|---|",
@@ -148,8 +160,9 @@ _READING = (
     "Pitfalls",
     "",
     "- The made-up shop is calmer than most: no holidays, no trends, independent visitors. Expect more false alarms.",
-    "- Segments are many: most of what is raised wrongly is raised there. Watch `segment = '(all)'` first, and segments"
-    " where you have a reason to.",
+    "- Segments are many: most of what is raised wrongly is raised there. Watch `segment = '(all)'` first, and",
+    "  segments where you have a reason to.",
+    "- A small trouble stays below what chance does to a shop of this size. With ten times the visits less is needed.",
     "- Only whole days are judged. What must be noticed within minutes needs `traffic_5min`.",
     "- A day shows up once it stands out against eight weeks: what creeps in over weeks becomes usual.",
 )

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -99,10 +100,10 @@ class Incident:
         return [FIRST + timedelta(self.day + number) for number in range(self.days)]
 
 
-def _checkout_breaks_on_mobile(visits: Visits, rng: np.random.Generator) -> None:
-    """Nine of ten purchases end in an error on the page of the checkout."""
+def _checkout_breaks_on_mobile(visits: Visits, rng: np.random.Generator, *, share: float) -> None:
+    """Purchases end in an error on the page of the checkout."""
     on_mobile = visits.having("device_type", "mobile")[visits.session]
-    fails = on_mobile & (visits.type == TYPE["purchase"]) & (rng.random(len(visits.type)) < 0.9)
+    fails = on_mobile & (visits.type == TYPE["purchase"]) & (rng.random(len(visits.type)) < share)
     visits.type = np.where(fails, TYPE["error"], visits.type)
     visits.page = np.where(fails, visits.code("page", "/checkout"), visits.page)
 
@@ -124,58 +125,58 @@ def _bots_like_people(visits: Visits, rng: np.random.Generator) -> None:
     visits.keep(~is_copy | first)
 
 
-def _outage(visits: Visits, rng: np.random.Generator) -> None:
-    visits.keep((visits.hour < 9) | (visits.hour >= 17))
+def _outage(visits: Visits, rng: np.random.Generator, *, until: int) -> None:
+    visits.keep((visits.hour < 9) | (visits.hour >= until))
 
 
 def _lost_browser(visits: Visits, rng: np.random.Generator) -> None:
     visits.keep(~visits.having("browser", "Mobile Safari")[visits.session])
 
 
-def _slow_release(visits: Visits, rng: np.random.Generator) -> None:
-    visits.load_ms = np.where(visits.load_ms >= 0, np.minimum(visits.load_ms * 8 // 5, MAX_LOAD_MS), -1)
+def _slow_release(visits: Visits, rng: np.random.Generator, *, per_cent: int) -> None:
+    visits.load_ms = np.where(visits.load_ms >= 0, np.minimum(visits.load_ms * per_cent // 100, MAX_LOAD_MS), -1)
 
 
-def _campaign(visits: Visits, rng: np.random.Generator) -> None:
+def _campaign(visits: Visits, rng: np.random.Generator, *, share: float) -> None:
     people = np.flatnonzero(visits.people)
-    visits.repeat(people[rng.random(len(people)) < 0.5], channel="Paid Social")
+    visits.repeat(people[rng.random(len(people)) < share], channel="Paid Social")
 
 
+_CHECKOUT = (
+    *(("conversion_rate", segment) for segment in ("(all)", "device_type: mobile")),
+    *(("error_rate", segment) for segment in ("(all)", "device_type: mobile", "page: /checkout")),
+)
+_FEWER_OR_MORE = (("sessions", "(all)"), ("page_views", "(all)"))
+_LOAD = (("page_load_p90", "(all)"),)
 INCIDENTS = (
     Incident(
         "The checkout breaks on mobile: 9 of 10 purchases end in an error",
-        *(3, 3, _checkout_breaks_on_mobile),
-        (
-            ("conversion_rate", "(all)"),
-            ("conversion_rate", "device_type: mobile"),
-            ("error_rate", "(all)"),
-            ("error_rate", "device_type: mobile"),
-            ("error_rate", "page: /checkout"),
-        ),
+        *(3, 3, partial(_checkout_breaks_on_mobile, share=0.9), _CHECKOUT),
     ),
+    Incident("The same for 1 of 4 purchases", 12, 2, partial(_checkout_breaks_on_mobile, share=0.25), _CHECKOUT),
     Incident("Twelve times as many crawlers", 9, 2, _declared_bots, (("bot_share", "(all)"),)),
     Incident(
-        "The tracker is silent from 9 to 17 h",
-        *(15, 1, _outage),
-        (("sessions", "(all)"), ("page_views", "(all)")),
-    ),
-    Incident("A release makes every page 1.6 times as slow", 19, 4, _slow_release, (("page_load_p90", "(all)"),)),
-    Incident(
-        "A campaign brings half as many visits again",
-        *(27, 2, _campaign),
-        (("sessions", "(all)"), ("sessions", "channel: Paid Social")),
-    ),
-    Incident(
         "Bots that look like people: 40 % more visits, of one page view, from one country",
-        *(32, 2, _bots_like_people),
-        (("sessions", "(all)"), ("bounce_rate", "(all)")),
+        *(32, 2, _bots_like_people, (("sessions", "(all)"), ("bounce_rate", "(all)"))),
     ),
+    Incident("The tracker is silent from 9 to 17 h", 15, 1, partial(_outage, until=17), _FEWER_OR_MORE),
+    Incident("The tracker is silent from 9 to 11 h", 7, 1, partial(_outage, until=11), _FEWER_OR_MORE),
     Incident(
         "One browser sends nothing any more",
-        *(37, 3, _lost_browser),
-        (("sessions", "browser: Mobile Safari"), ("sessions", "(all)")),
+        *(37, 3, _lost_browser, (("sessions", "browser: Mobile Safari"), ("sessions", "(all)"))),
+    ),
+    Incident("A release makes pages 60 % slower", 19, 4, partial(_slow_release, per_cent=160), _LOAD),
+    Incident("A release makes pages 15 % slower", 24, 2, partial(_slow_release, per_cent=115), _LOAD),
+    Incident(
+        "A campaign brings 50 % more visits",
+        *(27, 2, partial(_campaign, share=0.5), (*_FEWER_OR_MORE, ("sessions", "channel: Paid Social"))),
+    ),
+    Incident(
+        "A campaign brings 10 % more visits",
+        *(35, 1, partial(_campaign, share=0.1), (*_FEWER_OR_MORE, ("sessions", "channel: Paid Social"))),
     ),
 )
+"""The last of each kind is small: it shows what is no longer found."""
 
 
 # --- visits and their counts ------------------------------------------------------------------------------------------
@@ -230,8 +231,8 @@ class World:
 
 def _channel(host: str, referrer: str, query: str) -> str:
     campaign = {name: values[0] for name, values in parse_qs(query).items()}
-    utm = (campaign.get(f"utm_{part}") for part in ("source", "medium", "campaign"))
-    return channels.describe(referrer or None, f"{host}.example", *utm, None).channel or "Direct"
+    source, medium, name = (campaign.get(f"utm_{part}") for part in ("source", "medium", "campaign"))
+    return channels.describe(referrer or None, f"{host}.example", source, medium, name, None).channel or "Direct"
 
 
 def count(visits: Visits) -> list[Row]:
