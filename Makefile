@@ -20,7 +20,7 @@ unexport SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYTHONHOME
 export PYTHONPATH := $(CURDIR)
 # Small runs end before the JVM's optimising compiler pays for itself: it took more than a third of their time. Without
 # it the JVM's code cache is a fifth as large; many tests fill that, and then nothing is compiled any more.
-run-local test soak: export SPARK_SUBMIT_OPTS ?= -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m
+run-local test soak anomalies: export SPARK_SUBMIT_OPTS ?= -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m
 export SQL
 
 .PHONY: help
@@ -112,6 +112,10 @@ test: ready ## Run the tests
 .PHONY: soak
 soak: ready ## Random arrivals and kills for half an hour; the result goes to docs/soak.md (SECONDS=N: for how long)
 	@$(PYTHON_RUN) -m tests.soak --seconds $(SECONDS)
+
+.PHONY: anomalies
+anomalies: ready ## Plant incidents into generated visits and write what is found to docs/anomalies.md
+	@$(PYTHON_RUN) -m tests.incidents
 
 .PHONY: check
 check: ready ## Lint, formatting, types and the rules of who imports whom

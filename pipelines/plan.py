@@ -30,9 +30,12 @@ from pipelines.gold import (
     funnel_daily,
     geo_daily,
     journey_stats_daily,
+    kpi_daily,
     lifecycle,
+    metric_anomalies,
     page_metrics_daily,
     page_performance_daily,
+    segment_metrics_daily,
     session_anomalies,
     touch_paths_daily,
     traffic_5min,
@@ -87,6 +90,9 @@ GOLD = (
     Step("gold.flow_transitions_daily", flow_transitions_daily.build),
     Step("gold.flow_patterns_daily", flow_patterns_daily.build),
     Step("gold.session_anomalies", session_anomalies.build),
+    Step("gold.segment_metrics_daily", segment_metrics_daily.build),
+    Step("gold.metric_anomalies", metric_anomalies.build),
+    Step("gold.kpi_daily", kpi_daily.build),
 )
 SERVED = ("silver.events", "silver.identities", *[step.table for step in (*SILVER, *GOLD)])
 

@@ -13,6 +13,14 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.config import CONF, Model, display_path, parse, read_yaml, regex, time_zone
 from pipelines.errors import ConfigurationError
+from pipelines.thresholds import (
+    DeadLoopSettings,
+    ErrorPageSettings,
+    KpiSettings,
+    MetricAnomalySettings,
+    RageClickSettings,
+    UnusualPathSettings,
+)
 
 # --- conf/settings ------------------------------------------------------------------------------------------------
 
@@ -87,6 +95,10 @@ class AnomalySettings(Model):
     min_sessions: int = Field(ge=1)
     max_events_per_minute: int = Field(gt=0)
     error_words: tuple[str, ...] = Field(min_length=1)
+    error_page: ErrorPageSettings
+    unusual_path: UnusualPathSettings
+    rage_click: RageClickSettings
+    dead_loop: DeadLoopSettings
 
 
 class BotSettings(Model):
@@ -201,6 +213,8 @@ class Settings(Model):
     bots: BotSettings
     tiers: TierSettings
     engagement: EngagementSettings
+    metric_anomalies: MetricAnomalySettings
+    kpis: KpiSettings
     segments: tuple[Literal["device_type", "country", "channel", "tier"], ...]
     """Dimensions of gold.active_users_by_segment_daily."""
     geo: GeoSettings = GeoSettings()

@@ -17,7 +17,10 @@ from tests.model import run as run_model
 from tests.model.strategies import FUNNELS, SITES, small_settings
 from tests.runs import CANONICAL, content, differences, in_key_order, land, new_run
 
-AS_OF_TABLES = {"gold.cohort_retention", "gold.user_engagement", "gold.cohort_progression"}
+AS_OF_TABLES = {
+    *("gold.cohort_retention", "gold.user_engagement", "gold.cohort_progression"),
+    *("gold.metric_anomalies", "gold.kpi_daily"),
+}
 
 
 @pytest.mark.slow

@@ -104,6 +104,28 @@ def test_lists_and_values_are_replaced_and_mappings_merged(tmp_path: Path) -> No
             "gates.dead_letter_share.severity: Input should be 'error' or 'warn', got 'fatal'",
         ),
         ({"anomalies": {"error_words": []}}, "anomalies.error_words: Tuple should have at least 1 item"),
+        (
+            {"anomalies": {"error_page": {"least_rate": 5}}},
+            "anomalies.error_page.least_rate: Input should be less than or equal to 1, got 5",
+        ),
+        ({"anomalies": {"dead_loop": {"repeat": 4}}}, "anomalies.dead_loop.repeat: unknown key, got 4"),
+        ({"metric_anomalies": {"k_close": 6}}, "metric_anomalies: expected k_close <= k_open <= k_critical"),
+        ({"metric_anomalies": {"weeks": 3}}, "metric_anomalies: min_weekdays: expected at most weeks"),
+        ({"metric_anomalies": {"trailing_days": 5}}, "metric_anomalies: min_trailing_days: expected at most trailing"),
+        ({"kpis": {"targets": {"bounces": {"at_most": 1}}}}, "kpis.targets.bounces.[key]: Input should be 'unique"),
+        (
+            {"kpis": {"targets": {"bounce_rate": {"at_least": 0.1}}}},
+            "kpis.targets.bounce_rate: expected either at_least or at_most",
+        ),
+        (
+            {"kpis": {"health": {"anomalies": {"weight": 20}}}},
+            "kpis.health: expected weights that add up to 100, got 90",
+        ),
+        ({"kpis": {"health": {"bot_share": {"from": 0.8}}}}, "kpis.health.bot_share: expected from < to"),
+        (
+            {"kpis": {"engagement": {"actions": {"full": 0}}}},
+            "kpis.engagement.actions.full: Input should be greater than 0, got 0",
+        ),
         ({"tiers": {"casual": 6}}, "tiers: expected 30 >= power > core > regular > casual >= 1"),
         ({"segments": ["browser"]}, "segments.0: Input should be 'device_type', 'country', 'channel' or 'tier'"),
         (

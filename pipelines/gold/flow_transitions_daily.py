@@ -6,9 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.context import RunContext
-from pipelines.gold.flows import flows
-
-ENTRY, EXIT = "(entry)", "(exit)"
+from pipelines.gold.flows import flows, steps
 
 
 def build(sessions: DataFrame, *, context: RunContext) -> DataFrame:
@@ -17,13 +15,9 @@ def build(sessions: DataFrame, *, context: RunContext) -> DataFrame:
     A session of n page views has n + 1 transitions: it comes from (entry) and leaves to (exit). So every page has as
     many transitions in as out.
     """
-    steps = F.arrays_zip(
-        F.concat(F.array(F.lit(ENTRY)), "path").alias("from_page"),
-        F.concat("path", F.array(F.lit(EXIT))).alias("to_page"),
-    )
     transitions = (
         flows(sessions)
-        .select("site_id", "date", "session_id", F.inline(steps))
+        .select("site_id", "date", "session_id", F.inline(steps()))
         .groupBy("site_id", "date", "from_page", "to_page")
         .agg(F.count(F.lit(1)).alias("transitions"), F.count_distinct("session_id").alias("sessions"))
     )

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from pipelines.context import RunContext
 from pipelines.silver.sessionize import is_conversion
+from pipelines.silver.user_days import NOT_ACTIONS
 
 
 def build(events: DataFrame, *, context: RunContext) -> DataFrame:
@@ -33,6 +34,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         F.first("session_date").alias("session_date"),
         F.count_if(counts).alias("event_count"),
         *[F.count_if(counts & (F.col("event_type") == type_)).alias(name) for type_, name in _COUNTED.items()],
+        F.count_if(counts & ~F.col("event_type").isin(*NOT_ACTIONS)).alias("actions"),
         F.max(F.when(F.col("is_entry"), F.col("page_path"))).alias("entry_page"),
         F.max(F.when(F.col("is_exit"), F.col("page_path"))).alias("exit_page"),
         F.sort_array(F.collect_list(F.when(counts & F.col("page_path").isNotNull(), page))).alias("_pages"),
@@ -82,6 +84,9 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         "comments",
         "views",
         "clicks",
+        "actions",
+        "form_starts",
+        "form_submits",
         "max_scroll_depth_pct",
         F.coalesce(F.col("_revenue"), F.lit(0)).cast("decimal(28,4)").alias("revenue"),
         *[
@@ -104,6 +109,8 @@ _COUNTED = {
     "comment": "comments",
     "view": "views",
     "click": "clicks",
+    "form_start": "form_starts",
+    "form_submit": "form_submits",
     "error": "_errors",
 }
 _ENVIRONMENT = ("device_type", "browser", "os", "country", "region")

@@ -19,8 +19,11 @@ NOTHING: Row = {
     "abandonments": 0,
     "errors": 0,
     "error_rate": 0.0,
+    "error_views": 0,
+    "click_views": 0,
     "avg_time_on_page_seconds": 0.0,
     "avg_scroll_depth_pct": 0.0,
+    "sum_scroll_depth_pct": 0,
     "clicks": 0,
     "form_starts": 0,
     "form_submits": 0,
@@ -98,6 +101,8 @@ def test_actions_count_on_the_page_and_date_of_the_view_that_owns_them(
                 "video_plays": 1,
                 "errors": 2,
                 "error_rate": 0.5,  # two errors, but of one page view
+                "error_views": 1,
+                "click_views": 1,
             }
         ],
     )
@@ -115,7 +120,7 @@ def test_the_deepest_scroll_of_a_view_counts_and_none_is_zero(spark: SparkSessio
     )
     check(
         page_metrics_daily.build(events, context=context()),
-        [{"page": "/long", "views": 2, "avg_scroll_depth_pct": 37.5}],
+        [{"page": "/long", "views": 2, "avg_scroll_depth_pct": 37.5, "sum_scroll_depth_pct": 75}],
     )
 
 
@@ -139,7 +144,10 @@ def test_a_bounce_enters_and_leaves_and_a_converted_session_abandons_nothing(
 
 def test_a_view_without_a_page_is_shown_as_not_set(spark: SparkSession, context: MakeContext) -> None:
     events = events_frame(spark, [view(None), owned(1, "click", page_path="/known")])
-    check(page_metrics_daily.build(events, context=context()), [{"page": "(not set)", "views": 1, "clicks": 1}])
+    check(
+        page_metrics_daily.build(events, context=context()),
+        [{"page": "(not set)", "views": 1, "clicks": 1, "click_views": 1}],
+    )
 
 
 def test_events_before_the_first_page_view_or_not_countable_are_left_out(

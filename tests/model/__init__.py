@@ -16,10 +16,11 @@ from typing import Any
 from pipelines.funnels import Funnels
 from pipelines.settings import Settings, Sites
 
-from . import activity, gold, silver, traffic
+from . import activity, gold, kpis, silver, traffic
 from .anomalies import session_anomalies
 from .funnels import funnel_daily
 from .identities import identities, link
+from .metric_anomalies import metric_anomalies
 from .sessions import CANDIDATE_COLUMNS, Row, deduplicate, sessionize
 
 __all__ = ["CANDIDATE_COLUMNS", "UNSPECIFIED_COLUMNS", "Row", "run"]
@@ -47,6 +48,11 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
     sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)
     event_rows, session_rows = silver.events(sessions), silver.sessions(sessions)
+    pages = gold.page_metrics_daily(sessions)
+    funnel_rows = funnel_daily(event_rows, funnels)
+    segments = kpis.segment_metrics_daily(session_rows, event_rows, pages, settings)
+    anomalies = metric_anomalies(segments, settings.metric_anomalies, as_of)
+    journeys = gold.journey_stats_daily(sessions)
     profiles = activity.user_engagement(user_days, sessions, sites, settings, as_of)
     return {
         "silver.events": event_rows,
@@ -64,9 +70,9 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
         "gold.user_engagement": profiles,
         "gold.cohort_progression": activity.cohort_progression(profiles),
         "gold.engagement_actions_daily": activity.engagement_actions_daily(sessions, CLOSING_SOURCES),
-        "gold.journey_stats_daily": gold.journey_stats_daily(sessions),
-        "gold.funnel_daily": funnel_daily(event_rows, funnels),
-        "gold.page_metrics_daily": gold.page_metrics_daily(sessions),
+        "gold.journey_stats_daily": journeys,
+        "gold.funnel_daily": funnel_rows,
+        "gold.page_metrics_daily": pages,
         "gold.traffic_5min": traffic.traffic_5min(event_rows, session_rows),
         "gold.traffic_sources_daily": traffic.traffic_sources_daily(session_rows),
         "gold.attribution_daily": traffic.attribution_daily(session_rows, sites),
@@ -76,6 +82,9 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
         "gold.page_performance_daily": traffic.page_performance_daily(event_rows),
         "gold.flow_transitions_daily": traffic.flow_transitions_daily(session_rows),
         "gold.flow_patterns_daily": traffic.flow_patterns_daily(session_rows),
-        "gold.session_anomalies": session_anomalies(sessions, settings.anomalies),
+        "gold.segment_metrics_daily": segments,
+        "gold.metric_anomalies": anomalies,
+        "gold.kpi_daily": kpis.kpi_daily(segments, journeys, funnel_rows, anomalies, funnels, settings, as_of),
+        "gold.session_anomalies": session_anomalies(sessions, pages, settings.anomalies),
         "duplicates": len(events) - len(distinct),
     }

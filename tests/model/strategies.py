@@ -27,6 +27,7 @@ from pipelines.settings import (
     TestUserRule,
     load_settings,
 )
+from pipelines.thresholds import DeadLoopSettings, ErrorPageSettings, RageClickSettings, UnusualPathSettings
 
 from .sessions import CANDIDATE_COLUMNS, Row
 
@@ -112,9 +113,22 @@ sites; one without steps."""
 def small_settings() -> Settings:
     """Settings whose statistics need few sessions and whose limits few events, so that random events pass them."""
     settings = load_settings("local")
-    anomalies = settings.anomalies.model_copy(update={"min_sessions": 4, "max_events_per_minute": 8})
+    anomalies = settings.anomalies.model_copy(
+        update={
+            "min_sessions": 4,
+            "max_events_per_minute": 8,
+            "error_page": ErrorPageSettings(times_site=Decimal("1.1"), least_rate=Decimal("0.05"), min_views=1),
+            "unusual_path": UnusualPathSettings(quantile=0.6, least_score=0.5),
+            "rage_click": RageClickSettings(clicks=2, within_ms=60_000),
+            "dead_loop": DeadLoopSettings(repeats=2),
+        }
+    )
     tiers = settings.tiers.model_copy(update={"power": 5, "core": 4, "regular": 2, "casual": 1})
-    return settings.model_copy(update={"anomalies": anomalies, "tiers": tiers})
+    limits = {"min_sessions": 1, "min_page_views": 1, "min_load_samples": 1, "min_trailing_days": 2}
+    metrics = settings.metric_anomalies.model_copy(
+        update={**limits, "k_open": 1.5, "k_close": 1.0, "k_critical": 2.0, "min_weekdays": 2}
+    )
+    return settings.model_copy(update={"anomalies": anomalies, "tiers": tiers, "metric_anomalies": metrics})
 
 
 # --- what events are made of ------------------------------------------------------------------------------------------

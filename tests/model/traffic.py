@@ -121,13 +121,13 @@ def page_performance_daily(events: list[Row]) -> list[Row]:
     rows = []
     for place, group in _grouped(timed, key).items():
         values = sorted(event["load_time_ms"] for event in group)
-        percentiles = {f"p{number}_ms": _percentile(values, number) for number in (50, 90, 99)}
+        percentiles = {f"p{number}_ms": percentile(values, number) for number in (50, 90, 99)}
         names = ("site_id", "date", "page", "device_type")
         rows.append({**dict(zip(names, place, strict=True)), "samples": len(values), **percentiles})
     return rows
 
 
-def _percentile(values: list[int], number: int) -> float:
+def percentile(values: list[int], number: int) -> float:
     """Between the two values around (n − 1) · p, in proportion to where it lies."""
     place = Fraction((len(values) - 1) * number, 100)
     below = math.floor(place)

@@ -84,6 +84,12 @@ def test_conversion_revenue_and_errors(spark: SparkSession, context: MakeContext
     assert row["converted_at"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=1)
 
 
+def test_actions_are_all_but_page_views_and_the_marks_of_a_session(spark: SparkSession, context: MakeContext) -> None:
+    kinds = ["session_start", "page_view", "click", "form_start", "form_start", "form_submit", "like", "session_end"]
+    (row,) = built(spark, context(), *[event(second, kind) for second, kind in enumerate(kinds)])
+    assert some(row, "actions", "clicks", "form_starts", "form_submits") == (5, 1, 2, 1)
+
+
 def test_a_site_may_convert_by_the_page_left_from_instead(spark: SparkSession, context: MakeContext) -> None:
     chosen = context(sites={"shop": {"conversion": {"end_page": "/checkout"}}})
     ann, bob = built(
