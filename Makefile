@@ -137,7 +137,7 @@ docs: ready ## Write docs/tables.md from the contracts and docs/faults.md from t
 .PHONY: lock
 lock: ## Write requirements.txt from requirements.in (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: install it first' >&2; exit 2; }
-	@uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command 'make lock' --quiet requirements.in -o requirements.txt
 
 .PHONY: clean

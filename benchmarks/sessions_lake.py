@@ -5,7 +5,7 @@ The gold tables' numbers are random and fit neither the sessions nor each other:
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import duckdb
@@ -112,7 +112,7 @@ def write_lake(root: Path, sessions: int) -> None:
             source += f" cross join (select unnest({values}) as {name}) as d{number}"
         given = {"site_id": "site_id", "date": "day", "session_date": "day", **{name: name for name in dimensions}}
         versions[table] = _write(con, root, table, given, f"{rows} from {source}")
-    at = datetime.combine(FIRST + timedelta(days=DAYS), time(4), tzinfo=timezone.utc)
+    at = datetime.combine(FIRST + timedelta(days=DAYS), time(4), tzinfo=UTC)
     published = [
         {"table_name": table, "version": version, "batch_id": 1, "run_id": "generated", "published_at": at}
         for table, version in versions.items()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make the project ready to run: a virtual environment from the lock, a JDK, Delta's jars, Spark's configuration.
 # May be repeated: it does nothing when nothing changed. Exit codes: 0 ready, 2 something has to be installed first,
-# 3 a step failed. PYTHON and JAVA_HOME choose another Python (3.10 or newer) and JDK (17 or newer).
+# 3 a step failed. PYTHON and JAVA_HOME choose another Python (3.11 or newer) and JDK (17 or newer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Settings of another Spark on this machine must not reach this one.
@@ -65,9 +65,9 @@ install_first_of() {
 # --- Python -----------------------------------------------------------------------------------------------------------
 find_python() {
     local name
-    for name in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.13 python3.10 python3.14 \
+    for name in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.13 python3.14 \
         /opt/homebrew/bin/python3 /usr/local/bin/python3 /usr/bin/python3; do
-        "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null || continue
+        "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || continue
         command -v "$name"
         return
     done
@@ -77,9 +77,9 @@ find_python() {
 make_environment() {
     local python version
     if ! python=$(find_python); then
-        step "Python: none from 3.10 on, installing one"
+        step "Python: none from 3.11 on, installing one"
         install_first_of python3.12 python@3.12 python3.11 python3 || true
-        python=$(find_python) || must_install "no Python 3.10 or newer found: install one (Debian and Ubuntu: python3 python3-venv)"
+        python=$(find_python) || must_install "no Python 3.11 or newer found: install one (Debian and Ubuntu: python3 python3-venv)"
     fi
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

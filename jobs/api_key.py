@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -34,7 +34,7 @@ def main() -> int:
             return 2
         until = None
         if arguments.days:
-            until = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=arguments.days)
+            until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=arguments.days)
         print(add_key(path, sites, arguments.note, until))
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)

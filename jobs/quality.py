@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -20,7 +20,7 @@ def main() -> int:
     arguments = parser.parse_args()
     target = Path(arguments.out or Path(arguments.lakehouse, "quality.html"))
     try:
-        quality.write(arguments.lakehouse, target, at=datetime.now(timezone.utc))
+        quality.write(arguments.lakehouse, target, at=datetime.now(UTC))
     except (ConfigurationError, duckdb.Error, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 3

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,7 +26,7 @@ def main() -> int:
         "--as-of", type=date.fromisoformat, metavar="DATE", help="last day to show (default: the last complete one)"
     )
     arguments = parser.parse_args()
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     try:
         sites = load_sites(arguments.conf / "sites.yaml") if arguments.conf else load_sites()
         document = collect(

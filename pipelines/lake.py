@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -451,4 +451,4 @@ def _page(table: str, rows: list[dict[str, Any]]) -> pa.Table:
 
 def now() -> datetime:
     """The instant, in UTC."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)

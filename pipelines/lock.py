@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -35,7 +35,7 @@ def alone(root: str, who: str, wait_seconds: float = 0) -> Iterator[None]:
                 raise InfrastructureError(f"{root} is in use by {holder}: wait for it to end, or use --wait")
             time.sleep(min(0.2, max(0.0, until - time.monotonic())))
         file.truncate(0)
-        file.write(f"{who}, process {os.getpid()}, since {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC\n")
+        file.write(f"{who}, process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         file.flush()
         yield
 

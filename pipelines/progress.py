@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,7 +59,7 @@ class Progress:
 
     def log(self, event: str, **fields: Any) -> None:
         """A line for machines: to the run's log file, and to stderr where nobody watches."""
-        at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "run_id": self.run_id, "event": event, **fields}, default=str, ensure_ascii=False)
         with self._lock:
             if self._file is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ CONTEXT = RunContext(
     settings=small_settings(),
     sites=SITES,
     funnels=FUNNELS,
-    started_at=datetime(2026, 5, 1, tzinfo=timezone.utc),
+    started_at=datetime(2026, 5, 1, tzinfo=UTC),
     as_of=date(2026, 4, 30),
 )
 NEXT_WEEK, LONG_AGO = timedelta(days=7), timedelta(days=300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 import pytest
@@ -70,7 +70,7 @@ def context() -> MakeContext:
             settings=parse(Settings, {**local, **settings}, "the test's settings"),
             sites=parse(Sites, {"defaults": defaults or {}, "sites": sites or {}}, "the test's sites"),
             funnels=parse(Funnels, {"funnels": funnels or {}}, "the test's funnels"),
-            started_at=datetime(2026, 3, 1, tzinfo=timezone.utc),
+            started_at=datetime(2026, 3, 1, tzinfo=UTC),
             as_of=as_of,
         )
 

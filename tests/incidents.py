@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import fill
 
@@ -44,7 +44,7 @@ def judge(spark: SparkSession) -> list[Row]:
     """gold.metric_anomalies of worlds with incidents (`incidents-SEED`) and of as many without (`quiet-SEED`)."""
     rows = [row for seed in SEEDS for row in segment_rows(seed, f"incidents-{seed}", INCIDENTS)]
     rows += [row for seed in SEEDS for row in segment_rows(seed + len(SEEDS), f"quiet-{seed}", ())]
-    context = RunContext(load_settings("local"), Sites(), Funnels(), datetime.now(timezone.utc), as_of=LAST)
+    context = RunContext(load_settings("local"), Sites(), Funnels(), datetime.now(UTC), as_of=LAST)
     frame = spark.createDataFrame(
         pa.Table.from_pylist([{**_NOTHING, **row} for row in rows], schema=arrow_schema(_SEGMENTS))
     )

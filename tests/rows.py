@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ NEUTRAL: Row = {
     "int": 0,
     "double": 0.0,
     "date": date(2026, 1, 5),
-    "timestamp": datetime(2026, 1, 5, 12, tzinfo=timezone.utc),
+    "timestamp": datetime(2026, 1, 5, 12, tzinfo=UTC),
     "array<string>": [],
     "map<string,string>": {},
     "decimal(28,4)": Decimal(0),
@@ -31,7 +31,7 @@ NEUTRAL: Row = {
 
 def utc(text: str) -> datetime:
     """An ISO 8601 time without offset, in UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def day(text: str) -> date:
@@ -95,7 +95,7 @@ def sessions_frame(spark: SparkSession, rows: Iterable[Row]) -> DataFrame:
         row.setdefault("visitor_id", "ann")
         row.setdefault("person_id", row["visitor_id"])
         row.setdefault("session_date", NEUTRAL["date"])
-        noon = datetime.combine(row["session_date"], time(12), timezone.utc)
+        noon = datetime.combine(row["session_date"], time(12), UTC)
         row.setdefault("start_time", noon)
         duration = row.get("duration_seconds")
         row.setdefault("event_count", 1 if duration is None else 2)

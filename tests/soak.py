@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from shutil import copy2, rmtree
@@ -64,7 +64,7 @@ class Tally:
     differences: list[str] = field(default_factory=list)
 
     def say(self, words: str) -> None:
-        took = int((datetime.now(timezone.utc) - self.started).total_seconds())
+        took = int((datetime.now(UTC) - self.started).total_seconds())
         print(f"{took // 60:4}:{took % 60:02}  {words}", flush=True)
 
     def expect_none(self, where: str, found: list[str]) -> None:
@@ -176,7 +176,7 @@ def _differing(found: dict[str, list[Row]], expected: dict[str, list[Row]]) -> l
 
 def page(tally: Tally) -> str:
     """The result in Markdown."""
-    took = datetime.now(timezone.utc) - tally.started
+    took = datetime.now(UTC) - tally.started
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     hit = sum(tally.kills.values())
     rebuilds = ", ".join(f"{count} {what}" for what, count in sorted(tally.rebuilds.items()))
@@ -226,7 +226,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1800, help="about how long (default: 1800)")
     parser.add_argument("--seed", type=int, default=None, help="first seed (default: by the clock)")
     arguments = parser.parse_args()
-    started = datetime.now(timezone.utc)
+    started = datetime.now(UTC)
     seed = arguments.seed if arguments.seed is not None else int(started.timestamp()) % 1_000_000
     tally = Tally(seed, started, arguments.seconds)
     tally.say(f"seed {seed}, for about {arguments.seconds / 60:.0f} minutes")

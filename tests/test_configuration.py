@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_an_environment_overrides_the_base_key_by_key() -> None:
     assert (local.log_format, prod.log_format) == ("human", "json")
     assert local.anomalies == prod.anomalies
     assert local.anomalies.long_gap_seconds == base["anomalies"]["long_gap_seconds"]
-    assert local.earliest_time == datetime(2000, 1, 1, tzinfo=timezone.utc)
+    assert local.earliest_time == datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def test_only_the_local_environment_holds_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ REQUEST: Row = {
     "batch_id": 1,
     "kind": "replay",
     "selection": "true",
-    "requested_at": datetime(2026, 1, 7, tzinfo=timezone.utc),
+    "requested_at": datetime(2026, 1, 7, tzinfo=UTC),
     "run_id": "r1",
 }
 

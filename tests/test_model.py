@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -41,7 +41,7 @@ def test_of_duplicates_the_least_time_then_sequence_then_hash_wins() -> None:
 
 
 def test_the_same_id_on_another_utc_date_is_another_event() -> None:
-    midnight = datetime(2026, 1, 6, tzinfo=timezone.utc)
+    midnight = datetime(2026, 1, 6, tzinfo=UTC)
     result = run(
         event("a", midnight - timedelta(microseconds=1)),
         event("a", midnight),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from tests.model.examples import NOON, event, picked, run
 
 
 def test_a_page_view_owns_its_events_until_the_next_one_even_past_midnight() -> None:
-    before = datetime(2026, 1, 5, 23, 59, 50, tzinfo=timezone.utc)
+    before = datetime(2026, 1, 5, 23, 59, 50, tzinfo=UTC)
     at = [before + timedelta(seconds=seconds) for seconds in (-1, 0, 20, 30, 31, 33)]
     result = run(
         event("x", at[0], "error"),  # before any page view: nobody's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -126,7 +126,7 @@ def test_touches_reach_back_thirty_days_and_repeats_collapse_into_the_latest() -
 
 def test_a_conversion_counts_on_its_own_date_but_at_most_thirty_days_after_its_session_began() -> None:
     client = Site(session=SessionRule(key="client"), conversion=ConversionRule(end_page="/end"), timezone="Asia/Tokyo")
-    noon = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+    noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
     rows = run(
         event("a", noon, client_session_id="short"),
         event("b", noon + timedelta(hours=4), page="/end", client_session_id="short"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -52,7 +52,7 @@ def random_sessions(rng: random.Random, persons: int) -> list[Row]:
     rows = []
     for number in range(persons):
         site_id = rng.choice(list(SITES.sites))
-        start = datetime(2026, 3, rng.randint(1, 31), rng.choice((3, 12, 22)), 59, 59, tzinfo=timezone.utc)
+        start = datetime(2026, 3, rng.randint(1, 31), rng.choice((3, 12, 22)), 59, 59, tzinfo=UTC)
         for _ in range(rng.choice((1, 2, 3, 5, 9))):
             channel, source = rng.choice(TOUCHES)
             path = rng.choices(PAGES, k=rng.choice((0, 1, 1, 2, 3, 5)))
@@ -232,7 +232,7 @@ def test_touch_paths_hold_every_countable_session_once(sessions: DataFrame) -> N
 def test_of_a_person_with_very_many_sessions_the_nearest_hundred_on_each_side_are_looked_at(
     spark: SparkSession,
 ) -> None:
-    noon = datetime.combine(date(2026, 3, 10), time(12), timezone.utc)
+    noon = datetime.combine(date(2026, 3, 10), time(12), UTC)
     rows = [
         {
             "site_id": "plain",

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -202,7 +202,7 @@ def test_a_run_that_dies_before_it_writes_the_index_is_made_good(
 # --- killed, and all the way to gold ----------------------------------------------------------------------------------
 
 
-AT = {"started_at": datetime(2026, 5, 1, tzinfo=timezone.utc), "as_of": date(2026, 4, 30)}
+AT = {"started_at": datetime(2026, 5, 1, tzinfo=UTC), "as_of": date(2026, 4, 30)}
 
 
 def take_in_small_batches(location: str, root: str) -> None:

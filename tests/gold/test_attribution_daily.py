@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from pipelines.gold import attribution_daily
 from tests.conftest import MakeContext
 from tests.rows import Row, sessions_frame
 
-CONVERSION = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
+CONVERSION = datetime(2026, 2, 10, 12, tzinfo=UTC)
 TENTH = CONVERSION.date()
 DAY, MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 Credits = dict[str, tuple[str, str]]
@@ -155,7 +155,7 @@ def test_touches_are_countable_sessions_of_the_person_from_thirty_days_before_to
 
 
 def test_a_conversion_counts_on_its_own_date_by_the_sites_clock(spark: SparkSession, context: MakeContext) -> None:
-    night = datetime(2026, 2, 10, 22, 30, tzinfo=timezone.utc)
+    night = datetime(2026, 2, 10, 22, 30, tzinfo=UTC)
     start = {"start_time": night, "session_date": TENTH, "converted_at": night + timedelta(hours=1), "converted": True}
     rows = [{**start, "site_id": "shop"}, {**start, "site_id": "berlin"}]
     berlin = {"berlin": {"timezone": "Europe/Berlin"}}

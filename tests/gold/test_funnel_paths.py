@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,7 +16,7 @@ from pipelines.funnels import Funnel
 from pipelines.gold.funnel_paths import best_attempts
 from tests.model.funnels import best_attempt, matches
 
-START = datetime(2026, 1, 5, tzinfo=timezone.utc)
+START = datetime(2026, 1, 5, tzinfo=UTC)
 Journey = list[tuple[int, str]]
 """(seconds, page) of each event, in order."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chispa import assert_df_equality
@@ -13,7 +13,7 @@ from pipelines.gold import touch_paths_daily
 from tests.conftest import MakeContext
 from tests.rows import Row, sessions_frame
 
-FIRST = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+FIRST = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SEARCH, MAIL, NONE = ("Organic Search", "google"), ("Email", "news"), (None, None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -134,7 +134,7 @@ def test_each_site_has_its_own_last_complete_date(spark: SparkSession, context: 
     """The run starts at midnight UTC of March 1: in Honolulu the 28th is not over, in Auckland the 1st is not."""
     sites = {"shop": {"timezone": "Pacific/Honolulu"}, "blog": {"timezone": "Pacific/Auckland"}}
     chosen = context(sites=sites, as_of=None)
-    assert chosen.started_at == datetime(2026, 3, 1, tzinfo=timezone.utc)
+    assert chosen.started_at == datetime(2026, 3, 1, tzinfo=UTC)
     days = [row for site in ("shop", "blog") for row in days_ago(0, 1, site_id=site)]
     assert picked(build(spark, chosen, days), "site_id", "as_of_date", "active_days_30") == [
         ("blog", AS_OF, 2),

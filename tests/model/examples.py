@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines.funnels import Funnels
@@ -13,7 +13,7 @@ from . import CANDIDATE_COLUMNS, Row
 from . import run as run_model
 from .strategies import small_settings
 
-NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def event(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any
 
 from pipelines.funnels import Funnels
@@ -17,7 +17,7 @@ from .traffic import percentile
 ALL = ("(all)", "(all)")
 Segment = tuple[str, date, str, str]
 """(site_id, date, dimension, value)"""
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def segment_metrics_daily(sessions: list[Row], events: list[Row], pages: list[Row], settings: Settings) -> list[Row]:

@@ -7,7 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -37,7 +37,7 @@ MICROSECOND = timedelta(microseconds=1)
 def utc_date(event: Row) -> date:
     """Date of the event in UTC: with site and event_id, what identifies it."""
     instant: datetime = event["event_time"]
-    return instant.astimezone(timezone.utc).date()
+    return instant.astimezone(UTC).date()
 
 
 def local_date(instant: datetime, site: Site) -> date:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -148,7 +148,7 @@ LOGINS = (None, None, None, "ann", "bob")
 CLIENT_SESSIONS = (None, "c1", "c2")
 
 STARTS = tuple(
-    datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    datetime.fromisoformat(text).replace(tzinfo=UTC)
     for text in (
         "2026-03-10T12:00:00",
         "2026-03-10T12:00:00.000001",

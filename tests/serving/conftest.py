@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.serving.lakes import publish, row, session
 
 SECRET = "canary-7f3a"
 """Stands in every row of the site that the tests' key may not see."""
-NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def sample(views: int = 10) -> dict[str, list[dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from pipelines.contracts import Column, contract
 from pipelines.delta_types import arrow_schema
 
-PUBLISHED_AT = datetime(2026, 2, 1, 4, tzinfo=timezone.utc)
+PUBLISHED_AT = datetime(2026, 2, 1, 4, tzinfo=UTC)
 _DEFAULTS: dict[str, Any] = {
     "string": "x",
     "bigint": 1,
@@ -21,7 +21,7 @@ _DEFAULTS: dict[str, Any] = {
     "double": 0.5,
     "boolean": False,
     "date": date(2026, 1, 31),
-    "timestamp": datetime(2026, 1, 31, 9, tzinfo=timezone.utc),
+    "timestamp": datetime(2026, 1, 31, 9, tzinfo=UTC),
     "map<string,string>": {},
     "array<string>": [],
 }

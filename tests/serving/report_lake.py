@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ SOURCES = [
     ("Email", "newsletter", "email", BOLD, 20),
     ("Paid Social", HOSTILE, "paid", "spring", 10),
 ]
-AT = datetime(2026, 5, 11, 1, tzinfo=timezone.utc)
+AT = datetime(2026, 5, 11, 1, tzinfo=UTC)
 
 Row = dict[str, Any]
 
@@ -89,14 +89,14 @@ def sessions() -> list[Row]:
 
 
 def _session(day: date, number: int, site: str, pages: list[str], converted: bool, chance: random.Random) -> Row:
-    start = datetime.combine(day, time(9 + number % 12, number % 60), timezone.utc)
+    start = datetime.combine(day, time(9 + number % 12, number % 60), UTC)
     seconds = None if len(pages) == 1 else 20.0 * len(pages) + chance.randint(0, 90)
     device = chance.choices(["mobile", "desktop", "tablet"], [6, 4, 1])[0]
     country = chance.choices(["DE", "FR", "(unknown)"], [6, 3, 1])[0]
     person = f"person-{chance.randint(1, 400)}"
     return {
         "site_id": site, "session_id": f"{number:032x}", "visitor_id": person, "person_id": person,
-        "start_time": start, "end_time": datetime.combine(day, time(23, 10), timezone.utc), "session_date": day,
+        "start_time": start, "end_time": datetime.combine(day, time(23, 10), UTC), "session_date": day,
         "event_count": len(pages) * 3, "page_view_count": len(pages), "page_count": len(set(pages)),
         "entry_page": pages[0], "exit_page": pages[-1], "journey_path": pages, "pages_visited": pages,
         "duration_seconds": seconds, "bounced": len(pages) == 1, "engaged": len(pages) > 1, "converted": converted,

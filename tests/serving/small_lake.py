@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipelines.contracts import contract
 from pipelines.lake import Lake
 from tests.rows import NEUTRAL, Row
 
-PUBLISHED_AT = datetime(2026, 1, 8, 6, tzinfo=timezone.utc)
+PUBLISHED_AT = datetime(2026, 1, 8, 6, tzinfo=UTC)
 
 
 class SmallLake:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -168,13 +168,13 @@ def test_keys_are_kept_as_hashes_and_may_be_revoked_or_expire(tmp_path: Path) ->
     path = tmp_path / "keys.yaml"
     keys = Keys(path)
     key = add_key(path, ["shop"])
-    short = add_key(path, ["blog"], expires_at=datetime.now(timezone.utc) + timedelta(hours=1))
+    short = add_key(path, ["blog"], expires_at=datetime.now(UTC) + timedelta(hours=1))
     assert key.split(".")[1] not in path.read_text()
     assert path.stat().st_mode & 0o077 == 0
     found = keys.find(key)
     assert found is not None
     assert found.sites == ("shop",)
-    assert keys.find(short, at=datetime.now(timezone.utc) + timedelta(hours=2)) is None
+    assert keys.find(short, at=datetime.now(UTC) + timedelta(hours=2)) is None
     assert keys.find(key[:-1]) is None
     assert revoke_key(path, key.split(".")[0])
     assert keys.find(key) is None

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pipelines.serving.quality import render, write
 from tests.rows import Row
 from tests.serving.small_lake import SmallLake
 
-AT = datetime(2026, 1, 9, 7, 30, tzinfo=timezone.utc)
+AT = datetime(2026, 1, 9, 7, 30, tzinfo=UTC)
 EVIL = "<script>alert('x')</script><b onclick=\"x\">&amp;"
 
 

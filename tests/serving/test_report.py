@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import json
 import re
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -65,7 +65,7 @@ def rows_of(document: dict[str, Any], site: str, period: str, query: str) -> lis
 def test_a_day_is_complete_once_it_is_over_on_the_sites_clock(
     newest: str, zone: str, as_of: str, expected: str
 ) -> None:
-    instant = datetime.fromisoformat(newest).replace(tzinfo=timezone.utc)
+    instant = datetime.fromisoformat(newest).replace(tzinfo=UTC)
 
     found = last_complete_date(instant, ZoneInfo(zone), date.fromisoformat(as_of))
 

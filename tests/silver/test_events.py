@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from tests.conftest import MakeContext
 from tests.rows import Row, events_frame, records_frame
 from tests.runs import CANONICAL, bring_up_to_date, content, land
 
-NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def line(event_id: str, minute: float, **more: object) -> str:

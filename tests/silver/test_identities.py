@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from tests.model.strategies import random_events
 from tests.rows import events_frame, table_frame
 from tests.runs import CANONICAL, content, land, new_run
 
-NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def at(event_id: str, second: float, user_id: str | None = None, **more: object) -> Row:

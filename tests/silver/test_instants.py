@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from pyspark.sql import SparkSession
@@ -21,9 +21,7 @@ def read(
     frame = spark.createDataFrame([(text,) for text in texts], "text string")
     micros = F.unix_micros(instants.parse(F.col("text"), time_format, zone))
     return {
-        text: None
-        if value is None
-        else datetime.fromtimestamp(value // 10**6, timezone.utc).replace(microsecond=value % 10**6)
+        text: None if value is None else datetime.fromtimestamp(value // 10**6, UTC).replace(microsecond=value % 10**6)
         for text, value in frame.select("text", micros).collect()
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pyspark.sql import SparkSession
@@ -19,7 +19,7 @@ from tests.model.identities import link
 from tests.model.strategies import SITES, random_events, small_settings
 from tests.rows import Row, events_frame, table_frame
 
-NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 BEFORE = ("session_id", "session_date", "page_view_number", "page_view_date", "is_entry", "is_exit")
 BEFORE += ("session_converted", "time_on_page_us", "session_bot_reason", "is_countable")
 
@@ -70,7 +70,7 @@ def test_events_of_the_same_instant_follow_sequence_then_id_and_none_comes_first
 def test_a_session_over_midnight_belongs_to_the_day_it_started_in_the_sites_own_time(
     spark: SparkSession, context: MakeContext
 ) -> None:
-    at = datetime(2026, 1, 5, 22, 50, tzinfo=timezone.utc)  # 23:50 in Berlin
+    at = datetime(2026, 1, 5, 22, 50, tzinfo=UTC)  # 23:50 in Berlin
     chosen = context(sites={"shop": {"timezone": "Europe/Berlin"}})
     rows = sessionized(spark, chosen, event("a", at), event("b", at + timedelta(minutes=20)))
     assert groups(rows) == [{"a", "b"}]
@@ -168,7 +168,7 @@ def test_only_a_campaign_that_follows_on_another_cuts(spark: SparkSession, conte
 
 
 def test_a_run_is_cut_at_the_sites_midnight_where_the_site_says_so(spark: SparkSession, context: MakeContext) -> None:
-    at = datetime(2026, 1, 5, 22, 59, 59, tzinfo=timezone.utc)  # a second to midnight in Berlin
+    at = datetime(2026, 1, 5, 22, 59, 59, tzinfo=UTC)  # a second to midnight in Berlin
     later = at + timedelta(seconds=1)
     events = [event("a", at, event_date=at.date()), event("b", later, event_date=later.date() + timedelta(days=1))]
     chosen = context(sites={"shop": {"timezone": "Europe/Berlin", "session": {"break_at_midnight": True}}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.conftest import MakeContext
 from tests.rows import Row, events_frame
 
 TOUCH = ("channel", "traffic_source", "traffic_medium", "campaign")
-NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def event(seconds: float, event_type: str = "page_view", page: str | None = "/", **more: object) -> Row:
@@ -81,7 +81,7 @@ def test_conversion_revenue_and_errors(spark: SparkSession, context: MakeContext
         event(4, "error"),
     )
     assert some(row, "converted", "revenue", "had_error", "likes") == (True, Decimal("20.0000"), True, 1)
-    assert row["converted_at"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=1)
+    assert row["converted_at"].replace(tzinfo=UTC) == NOON + timedelta(seconds=1)
 
 
 def test_actions_are_all_but_page_views_and_the_marks_of_a_session(spark: SparkSession, context: MakeContext) -> None:
@@ -101,7 +101,7 @@ def test_a_site_may_convert_by_the_page_left_from_instead(spark: SparkSession, c
         event(0, "purchase", visitor_id="bob"),
     )
     assert (ann["converted"], bob["converted"]) == (True, False)
-    assert ann["converted_at"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=1)
+    assert ann["converted_at"].replace(tzinfo=UTC) == NOON + timedelta(seconds=1)
     assert bob["converted_at"] is None
 
 
@@ -110,7 +110,7 @@ def test_a_conversion_under_an_earlier_rule_of_the_site_is_dated_at_the_sessions
 ) -> None:
     events = events_frame(spark, [event(0, session_converted=True), event(7, "click", session_converted=True)])
     [row] = sessions.build(events, context=context()).collect()
-    assert row["converted_at"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=7)
+    assert row["converted_at"].replace(tzinfo=UTC) == NOON + timedelta(seconds=7)
 
 
 def test_the_first_touch_is_taken_whole_from_one_event(spark: SparkSession, context: MakeContext) -> None:
@@ -136,6 +136,6 @@ def test_under_exclude_events_a_test_users_events_take_no_part(spark: SparkSessi
     events = [event(0, is_test_user=True), event(10), event(30, "click")]
     (row,) = built(spark, chosen, *events)
     assert some(row, *columns) == (2, 20.0, True, True)
-    assert row["start_time"].replace(tzinfo=timezone.utc) == NOON + timedelta(seconds=10)
+    assert row["start_time"].replace(tzinfo=UTC) == NOON + timedelta(seconds=10)
     (whole,) = built(spark, context(), *events)
     assert some(whole, *columns) == (3, 30.0, True, False)

@@ -13,7 +13,7 @@ import secrets
 import tempfile
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -54,7 +54,7 @@ class Keys:
         matches = hmac.compare_digest(_hash(secret), expected)  # takes as long for an unknown id
         if not found or not matches:
             return None
-        if found.expires_at and (at or datetime.now(timezone.utc)) >= found.expires_at:
+        if found.expires_at and (at or datetime.now(UTC)) >= found.expires_at:
             return None
         return found
 
@@ -85,7 +85,7 @@ def add_key(path: Path, sites: list[str], note: str = "", expires_at: datetime |
         sha256=_hash(secret),
         sites=tuple(sites),
         note=note,
-        created_at=datetime.now(timezone.utc).replace(microsecond=0),
+        created_at=datetime.now(UTC).replace(microsecond=0),
         expires_at=expires_at,
     )
     _write(path, _KeyFile(keys={**content.keys, name: added}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ _EXAMPLES: dict[str, Any] = {
     "double": 0.25,
     "boolean": False,
     "date": date(2026, 1, 31),
-    "timestamp": datetime(2026, 1, 31, 9, 30, tzinfo=timezone.utc),
+    "timestamp": datetime(2026, 1, 31, 9, 30, tzinfo=UTC),
     "map<string,string>": {"key": "value"},
     "array<string>": ["/", "/products/3", "/cart"],
 }
