@@ -281,25 +281,35 @@ def _judged(of_day: dict[date, list[Row]]) -> dict[str, list[Row]]:
     ]  # fmt: skip
     metric = {
         "site_id": "shop", "date": LAST - timedelta(1), "metric": "sessions", "segment": BOLD, "value": 47.0,
-        "expected": 28.0, "low": 20.0, "high": 36.0, "score": 5.1, "severity": "high",
-        "explained_by": f"channel {HOSTILE}: +12",
+        "expected": 28.0, "low": 20.0, "high": 36.0, "score": 5.1, "severity": "warning",
+        "explained_by": [f"channel: {HOSTILE} (80 %)"], "since": LAST - timedelta(2), "compared_with": "same_weekday",
+        "compared_days": 8,
     }  # fmt: skip
     kpi = [
         {"site_id": "shop", "date": day, "kpi": name, "dimension": dimension, "value": value + day.day / 1000,
-         "unit": unit, "target": target, "status": status}
+         "unit": unit, "target": target,
+         "target_kind": target and "at_least", "status": status}
         for day in DAYS
         for name, dimension, value, unit, target, status in (
-            ("conversion_rate", "(all)", 0.05, "rate", 0.04, "on_target"),
-            ("bounce_rate", "(all)", 0.33, "rate", 0.3, "off_target"),
-            ("avg_session_duration", "(all)", 95.0, "s", None, None),
-            ("top_browsers", BOLD, 0.2, "share", None, None),
+            ("conversion_rate", "(all)", 0.05, "ratio", 0.04, "met"),
+            ("bounce_rate", "(all)", 0.33, "ratio", 0.3, "missed"),
+            ("avg_session_duration", "(all)", 95.0, "s", None, "no_target"),
+            ("top_browsers", BOLD, 0.2, "ratio", None, "no_target"),
         )
     ]  # fmt: skip
     return {
         "gold.session_anomalies": unusual,
         "gold.metric_anomalies": [
             metric,
-            {**metric, "metric": "error_rate", "value": 9.0, "score": -4.0, "segment": "(all)"},
+            {
+                **metric,
+                "metric": "error_rate",
+                "value": 0.09,
+                "expected": 0.03,
+                "low": 0.01,
+                "high": 0.05,
+                "segment": "(all)",
+            },
         ],
         "gold.kpi_daily": kpi,
     }

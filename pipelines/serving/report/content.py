@@ -194,9 +194,7 @@ def _facts(period: Period, first: date, results: Results) -> Facts:
         if name.startswith("segments_")
     }
     kpis = results.of("kpis", site_id, period.key)
-    missed = [
-        row for row in kpis if row["target"] is not None and row["status"] not in (None, "on_target", "ok", "met")
-    ]
+    missed = [row for row in kpis if row["status"] == "missed"]
     return Facts(
         label=period.label,
         now=totals(period),

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipelines.serving.report.cards import CARDS
 from pipelines.serving.report.sections import SECTIONS, definitions, pitfalls
 
-_SCRIPTS = ("format.js", "parts.js", "sections.js", "app.js")
+_SCRIPTS = ("format.js", "parts.js", "people.js", "journeys.js", "origins.js", "trust.js", "app.js")
 
 
 def render(document: dict[str, Any], made_at: datetime) -> str:

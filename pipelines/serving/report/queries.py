@@ -256,7 +256,8 @@ QUERIES = {
         ("gold.kpi_daily",),
         """
         select p.site_id, p.period, kpi, dimension, avg(value)::double as value, arg_max(value, date)::double as latest,
-            any_value(unit) as unit, arg_max(target, date)::double as target, arg_max(status, date) as status
+            any_value(unit) as unit, arg_max(target, date)::double as target, arg_max(target_kind, date) as target_kind,
+            arg_max(status, date) as status
         from gold.kpi_daily t join periods p on t.site_id = p.site_id and t.date between p.first_date and p.last_date
         where value is not null group by p.site_id, p.period, kpi, dimension
         qualify row_number() over (partition by p.site_id, p.period, kpi order by avg(value) desc, dimension) <= 5
@@ -267,12 +268,14 @@ QUERIES = {
         """
         select p.site_id, p.period, date, metric, segment, value::double as value, expected::double as expected,
             low::double as low, high::double as high, score::double as score, severity::varchar as severity,
-            explained_by::varchar as explained_by
+            array_to_string(explained_by, '; ') as explained_by,
+            since, compared_with, compared_days
         from gold.metric_anomalies t
         join periods p on t.site_id = p.site_id and t.date between p.first_date and p.last_date
         qualify row_number() over (
-            partition by p.site_id, p.period order by abs(score) desc, date, metric, segment) <= 15
-        order by abs(score) desc, date, metric, segment""",
+            partition by p.site_id, p.period
+            order by (segment = '(all)') desc, abs(score) desc, date, metric, segment) <= 12
+        order by (segment = '(all)') desc, abs(score) desc, date, metric, segment""",
     ),
     "anomaly_sessions": Query(
         ("gold.metric_anomalies", "silver.sessions"),

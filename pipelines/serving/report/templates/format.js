@@ -26,7 +26,8 @@ function inUnit(value, unit) {
   if (unit === "s") return seconds(value);
   if (unit === "ms") return milliseconds(value);
   if (unit === "%") return `${short.format(value)}%`;
-  if (/^(share|rate|ratio|fraction)$/.test(unit ?? "")) return percent(value);
+  if (unit === "ratio") return percent(value);
+  if (unit === "unix seconds") return moment(new Date(value * 1000).toISOString());
   return Math.abs(value) < 10 && !Number.isInteger(value) ? value.toFixed(2) : count(value);
 }
 

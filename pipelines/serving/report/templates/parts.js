@@ -17,23 +17,37 @@ const grid = (...children) => h("div", { class: "grid" }, ...children);
 
 // columns: {title, cell(row), number, bar(row) as a share of 1}
 function table(columns, rows) {
-  const head = h("tr", {}, columns.map((column) => h("th", { class: column.number ? "n" : null, scope: "col" }, column.title)));
+  const head = h(
+    "tr",
+    {},
+    columns.map((column) => h("th", { class: column.number ? "n" : null, scope: "col" }, column.title)),
+  );
   const body = rows.map((row) =>
-    h("tr", {}, columns.map((column) => {
-      const cell = h("td", { class: column.number ? "n" : "text" }, column.cell(row) ?? "–");
-      if (column.bar) {
-        const filled = h("i", {});
-        filled.style.width = `${Math.max(0, Math.min(1, column.bar(row) || 0)) * 100}%`;
-        cell.append(h("div", { class: "track" }, filled));
-      }
-      return cell;
-    })));
+    h(
+      "tr",
+      {},
+      columns.map((column) => {
+        const cell = h("td", { class: column.number ? "n" : "text" }, column.cell(row) ?? "–");
+        if (column.bar) {
+          const filled = h("i", {});
+          filled.style.width = `${Math.max(0, Math.min(1, column.bar(row) || 0)) * 100}%`;
+          cell.append(h("div", { class: "track" }, filled));
+        }
+        return cell;
+      }),
+    ),
+  );
   return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, head), h("tbody", {}, body)));
 }
 
 function pills(options, chosen, choose) {
-  return h("div", { class: "pills", role: "group" }, Object.entries(options).map(([key, label]) =>
-    h("button", { type: "button", "aria-pressed": String(key === chosen), onclick: () => choose(key) }, label)));
+  return h(
+    "div",
+    { class: "pills", role: "group" },
+    Object.entries(options).map(([key, label]) =>
+      h("button", { type: "button", "aria-pressed": String(key === chosen), onclick: () => choose(key) }, label),
+    ),
+  );
 }
 
 // --- Charts ---
@@ -52,8 +66,13 @@ const plotlyReady = (async () => {
 })();
 
 const axis = (more) => ({
-  gridcolor: color("line"), zerolinecolor: color("line"), linecolor: color("line"), fixedrange: true, automargin: true,
-  tickfont: { color: color("muted"), size: 12 }, ...more,
+  gridcolor: color("line"),
+  zerolinecolor: color("line"),
+  linecolor: color("line"),
+  fixedrange: true,
+  automargin: true,
+  tickfont: { color: color("muted"), size: 12 },
+  ...more,
 });
 
 function chart(description, height, traces, layout) {
@@ -61,14 +80,27 @@ function chart(description, height, traces, layout) {
   element.style.height = `${height}px`;
   element.draw = () => {
     const whole_layout = {
-      height, margin: { l: 8, r: 8, t: 8, b: 8, pad: 4 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      height,
+      margin: { l: 8, r: 8, t: 8, b: 8, pad: 4 },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: color("ink") },
-      showlegend: false, dragmode: false, hovermode: "closest", bargap: 0.35,
-      hoverlabel: { bgcolor: color("paper"), bordercolor: color("line"), font: { color: color("ink"), size: 13 }, align: "left" },
-      ...(printing ? { width: Math.min(element.clientWidth || 680, 680) } : {}), ...layout,
+      showlegend: false,
+      dragmode: false,
+      hovermode: "closest",
+      bargap: 0.35,
+      hoverlabel: {
+        bgcolor: color("paper"),
+        bordercolor: color("line"),
+        font: { color: color("ink"), size: 13 },
+        align: "left",
+      },
+      ...(printing ? { width: Math.min(element.clientWidth || 680, 680) } : {}),
+      ...layout,
     };
-    return Plotly.newPlot(element, traces, whole_layout, { displayModeBar: false, responsive: !printing })
-      .then(() => { element.dataset.drawn = "yes"; });
+    return Plotly.newPlot(element, traces, whole_layout, { displayModeBar: false, responsive: !printing }).then(() => {
+      element.dataset.drawn = "yes";
+    });
   };
   return element;
 }
@@ -79,30 +111,57 @@ function bars(description, rows, { label, value, before, format = count, hover, 
   const positions = rows.map((_, position) => position);
   const widest = Math.max(...rows.map((row) => Math.max(value(row), before?.(row) ?? 0)), 0) || 1;
   const room = Math.max(...rows.map((row) => String(format(value(row), row)).length), 1) * 7.2 + 12;
-  const traces = [{
-    type: "bar", orientation: "h", x: rows.map(value), y: positions, marker: { color: color(tint) },
-    text: rows.map((row) => plain(format(value(row), row))), textposition: "outside", cliponaxis: false,
-    textfont: { color: color("ink"), size: 12.5 },
-    hovertext: rows.map((row) => plain(hover?.(row) ?? `${label(row)}: ${format(value(row), row)}`)), hoverinfo: "text",
-  }];
+  const traces = [
+    {
+      type: "bar",
+      orientation: "h",
+      x: rows.map(value),
+      y: positions,
+      marker: { color: color(tint) },
+      text: rows.map((row) => plain(format(value(row), row))),
+      textposition: "outside",
+      cliponaxis: false,
+      textfont: { color: color("ink"), size: 12.5 },
+      hovertext: rows.map((row) => plain(hover?.(row) ?? `${label(row)}: ${format(value(row), row)}`)),
+      hoverinfo: "text",
+    },
+  ];
   if (before) {
     traces.push({
-      type: "scatter", mode: "markers", x: rows.map(before), y: positions, hoverinfo: "skip",
+      type: "scatter",
+      mode: "markers",
+      x: rows.map(before),
+      y: positions,
+      hoverinfo: "skip",
       marker: { symbol: "line-ns-open", size: 17, line: { width: 2, color: color("ink") }, color: color("ink") },
     });
   }
   return chart(description, 22 + rows.length * 30, traces, {
-    margin: { l: 8, r: room, t: 8, b: 8, pad: 4 }, xaxis: axis({ visible: false, range: [0, widest] }),
+    margin: { l: 8, r: room, t: 8, b: 8, pad: 4 },
+    xaxis: axis({ visible: false, range: [0, widest] }),
     yaxis: axis({
-      autorange: "reversed", tickvals: positions, ticktext: rows.map((row) => plain(shortened(label(row), most))),
-      showgrid: false, zeroline: false, ticks: "", tickfont: { color: color("ink"), size: 12.5 },
+      autorange: "reversed",
+      tickvals: positions,
+      ticktext: rows.map((row) => plain(shortened(label(row), most))),
+      showgrid: false,
+      zeroline: false,
+      ticks: "",
+      tickfont: { color: color("ink"), size: 12.5 },
     }),
   });
 }
 
 // A line's name stands at its end instead of in a legend.
 const endLabel = (x, y, text, tint, shift = 0) => ({
-  x, y, text, xanchor: "left", yanchor: "middle", xshift: 6, yshift: shift, showarrow: false, font: { color: color(tint), size: 12.5 },
+  x,
+  y,
+  text,
+  xanchor: "left",
+  yanchor: "middle",
+  xshift: 6,
+  yshift: shift,
+  showarrow: false,
+  font: { color: color(tint), size: 12.5 },
 });
 
 // Labels of lines that end close to each other move apart, the higher ones up.
@@ -128,7 +187,12 @@ function sparkline(points, from) {
   svg.setAttribute("aria-hidden", "true");
   const line = (chosen, tint, width) => {
     const path = document.createElementNS(namespace, "path");
-    path.setAttribute("d", chosen.map((point, place) => `${place ? "L" : "M"}${x(point.place).toFixed(1)},${y(point.value).toFixed(1)}`).join(""));
+    path.setAttribute(
+      "d",
+      chosen
+        .map((point, place) => `${place ? "L" : "M"}${x(point.place).toFixed(1)},${y(point.value).toFixed(1)}`)
+        .join(""),
+    );
     path.setAttribute("fill", "none");
     path.setAttribute("stroke", color(tint));
     path.setAttribute("stroke-width", width);
@@ -139,6 +203,10 @@ function sparkline(points, from) {
   const placed = points.map((point, place) => ({ ...point, place })).filter((point) => point.value != null);
   line(placed, "trace", 2);
   const inside = placed.filter((point) => point.date >= from);
-  line(inside.length === 1 ? [inside[0], { ...inside[0], place: inside[0].place + 0.01 }] : inside, "accent", inside.length === 1 ? 5 : 2);
+  line(
+    inside.length === 1 ? [inside[0], { ...inside[0], place: inside[0].place + 0.01 }] : inside,
+    "accent",
+    inside.length === 1 ? 5 : 2,
+  );
   return svg;
 }
