@@ -150,6 +150,7 @@ def make_app(root: str, settings: ApiSettings) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        service.sandbox.warm()
         service.engine.start()
         yield
         service.engine.stop()

@@ -13,7 +13,6 @@ import math
 import multiprocessing
 import os
 import queue
-import re
 import resource
 import signal
 import threading
@@ -51,11 +50,7 @@ def run(job: Job, limits: QuerySettings) -> dict[str, Any]:
             statements = con.extract_statements(job.sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise RefusedError("only one query may be asked")
-            # What DuckDB itself finds in the query: the views, and the tables that they stand for.
-            named = {name.lower() for name in con.get_table_names(job.sql, qualified=True)}
-            unknown = {re.sub(r"^(site_\d+|memory)\.", "", name) for name in named} - set(job.tables)
-            if unknown:
-                raise RefusedError(f"{min(unknown)}: no such table")
+            _check_tree(con, job)
             relation = con.sql(job.sql)
             columns = [
                 {"name": name, "type": str(type_)} for name, type_ in zip(relation.columns, relation.types, strict=True)
@@ -65,6 +60,33 @@ def run(job: Job, limits: QuerySettings) -> dict[str, Any]:
         raise RefusedError(f"the query needs more memory than {limits.memory}") from error
     except duckdb.Error as error:
         raise RefusedError(str(error).splitlines()[0]) from error
+
+
+def _check_tree(con: duckdb.DuckDBPyConnection, job: Job) -> None:
+    """What DuckDB's own parser finds must be what the gate's found: the same tables, and no table function."""
+    found = con.execute("select json_serialize_sql($1::varchar)", [job.sql]).fetchone()
+    tree = json.loads(found[0]) if found else {"error": True}
+    if tree.get("error"):
+        raise RefusedError("only a query may be asked")
+    allowed = {tuple(table.split(".")) for table in job.tables}
+    own: set[str] = set()
+    asked: set[tuple[str, ...]] = set()
+    nodes: list[Any] = [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            own |= {entry["key"].lower() for entry in (node.get("cte_map") or {}).get("map", [])}
+            if node.get("type") == "BASE_TABLE":
+                parts = (node["catalog_name"], node["schema_name"], node["table_name"])
+                asked.add(tuple(part.lower() for part in parts if part))
+            elif node.get("type") == "TABLE_FUNCTION" and node["function"]["function_name"] != "unnest":
+                raise RefusedError(f"{node['function']['function_name']}: not allowed in place of a table")
+            nodes.extend(node.values())
+        elif isinstance(node, list):
+            nodes.extend(node)
+    unknown = asked - allowed - {(name,) for name in own}
+    if unknown:
+        raise RefusedError(f"{'.'.join(min(unknown))}: no such table")
 
 
 def _connection(job: Job, limits: QuerySettings) -> duckdb.DuckDBPyConnection:
@@ -146,6 +168,16 @@ class Sandbox:
         finally:
             self._free.put(worker)
 
+    def warm(self) -> None:
+        """Start the workers ahead, so that the first query does not wait for it."""
+        with suppress(queue.Empty, BusyError):
+            taken = [self._free.get_nowait() for _ in self._all]
+            for worker in taken:
+                try:
+                    worker.start()
+                finally:
+                    self._free.put(worker)
+
     def close(self) -> None:
         for worker in self._all:
             worker.end()
@@ -161,7 +193,7 @@ class _Worker:
 
     def ask(self, job: Job) -> dict[str, Any]:
         if self._process is None or not self._process.is_alive():
-            self._start()
+            self.start()
         assert self._pipe is not None
         try:
             self._pipe.send(job)
@@ -185,7 +217,7 @@ class _Worker:
             self._pipe.close()
         self._process = self._pipe = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
         self.end()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -202,7 +234,7 @@ def _work(pipe: Connection, limits: QuerySettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
     os.environ.clear()
     with duckdb.connect() as con:  # what DuckDB loads on first use is loaded before memory is bounded
-        con.execute("select 1").fetchall()
+        con.execute("select json_serialize_sql('select 1')").fetchall()
     started_with = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     most = started_with + limits.process_memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
