@@ -87,7 +87,7 @@ def test_lists_and_values_are_replaced_and_mappings_merged(tmp_path: Path) -> No
     settings = load_settings("mine", settings_folder(tmp_path, override))
     assert settings.anomalies.error_words == ("oops",)
     assert settings.anomalies.min_sessions == load_settings("prod").anomalies.min_sessions
-    assert settings.spark.conf == {"spark.x": "1"}
+    assert settings.spark.conf == {**load_settings("prod").spark.conf, "spark.x": "1"}
     assert (settings.tiers.power, settings.tiers.casual) == (20, 2)
 
 

@@ -14,6 +14,10 @@ from tests.model.examples import NOON, event, picked, run
 DAY = 86_400
 
 
+def came_from(source: str) -> dict[str, str]:
+    return {"channel": "Referral", "traffic_source": source}
+
+
 def test_windows_of_five_minutes_with_the_sessions_that_start_in_them() -> None:
     result = run(
         event("a", 0),
@@ -31,15 +35,15 @@ def test_windows_of_five_minutes_with_the_sessions_that_start_in_them() -> None:
 
 def test_sessions_by_source_and_place() -> None:
     result = run(
-        event("a", 0, utm_source="news", country="DE"),
+        event("a", 0, **came_from("news"), country="DE"),
         event("b", 1, "purchase", value=Decimal("5.0000")),
         event("c", 0, anonymous_id="w"),
         event("d", 0, anonymous_id="x", page=None),
     )
     columns = ("channel", "traffic_source", "campaign", "sessions", "bounces", "conversions", "revenue")
     assert picked(result["gold.traffic_sources_daily"], *columns) == [
-        ("(not set)", "(not set)", "(not set)", 2, 2, 0, 0),
-        ("(not set)", "news", "(not set)", 1, 1, 1, 5),
+        ("Direct", "(direct)", "(not set)", 2, 2, 0, 0),
+        ("Referral", "news", "(not set)", 1, 1, 1, 5),
     ]
     assert picked(result["gold.geo_daily"], "country", "region", "visitors", "page_views", "conversions") == [
         ("(unknown)", "(unknown)", 2, 2, 0),
@@ -90,17 +94,17 @@ def attributed(rows: list[dict[str, Any]], model: str) -> dict[str, tuple[Decima
     ("model", "credits"),
     [
         ("first", {"a": ("1", "0.05")}),
-        ("last", {"(not set)": ("1", "0.05")}),
+        ("last", {"(direct)": ("1", "0.05")}),
         ("last_non_direct", {"b": ("1", "0.05")}),
-        ("linear", {"a": ("0.333333", "0.02"), "b": ("0.333333", "0.02"), "(not set)": ("0.333334", "0.01")}),
-        ("position", {"a": ("0.4", "0.02"), "b": ("0.2", "0.01"), "(not set)": ("0.4", "0.02")}),
-        ("time_decay", {"a": ("0.142857", "0.01"), "b": ("0.285714", "0.01"), "(not set)": ("0.571429", "0.03")}),
+        ("linear", {"a": ("0.333333", "0.02"), "b": ("0.333333", "0.02"), "(direct)": ("0.333334", "0.01")}),
+        ("position", {"a": ("0.4", "0.02"), "b": ("0.2", "0.01"), "(direct)": ("0.4", "0.02")}),
+        ("time_decay", {"a": ("0.142857", "0.01"), "b": ("0.285714", "0.01"), "(direct)": ("0.571429", "0.03")}),
     ],
 )
 def test_how_a_model_divides_a_conversion_of_three_touches(model: str, credits: dict[str, tuple[str, str]]) -> None:
     rows = run(
-        event("a", 0, utm_source="a"),
-        event("b", 7 * DAY, utm_source="b"),
+        event("a", 0, **came_from("a")),
+        event("b", 7 * DAY, **came_from("b")),
         event("c", 14 * DAY, "purchase", value=Decimal("0.05")),
     )["gold.attribution_daily"]
     expected = {source: tuple(map(Decimal, credit)) for source, credit in credits.items()}
@@ -111,15 +115,15 @@ def test_how_a_model_divides_a_conversion_of_three_touches(model: str, credits: 
 def test_touches_reach_back_thirty_days_and_repeats_collapse_into_the_latest() -> None:
     microsecond = 0.000001
     result = run(
-        event("a", -microsecond, utm_source="early", anonymous_id="x"),
-        event("b", 0, utm_source="a", anonymous_id="y"),
-        event("c", 23 * DAY, utm_source="a", anonymous_id="y"),
-        event("d", 30 * DAY, "purchase", utm_source="b", anonymous_id="x"),
-        event("e", 30 * DAY, "purchase", utm_source="b", anonymous_id="y"),
+        event("a", -microsecond, **came_from("early"), anonymous_id="x"),
+        event("b", 0, **came_from("a"), anonymous_id="y"),
+        event("c", 23 * DAY, **came_from("a"), anonymous_id="y"),
+        event("d", 30 * DAY, "purchase", **came_from("b"), anonymous_id="x"),
+        event("e", 30 * DAY, "purchase", **came_from("b"), anonymous_id="y"),
     )
     decayed = attributed(result["gold.attribution_daily"], "time_decay")
     assert decayed == {"a": (Decimal("0.333333"), 0), "b": (Decimal("1.666667"), 0)}
-    assert ("(not set): a > (not set): b", 2, 1, 1) in picked(
+    assert ("Referral: a > Referral: b", 2, 1, 1) in picked(
         result["gold.touch_paths_daily"], "path", "touches", "sessions", "conversions"
     )
 
@@ -130,11 +134,11 @@ def test_a_conversion_counts_on_its_own_date_but_at_most_thirty_days_after_its_s
     rows = run(
         event("a", noon, client_session_id="short"),
         event("b", noon + timedelta(hours=4), page="/end", client_session_id="short"),
-        event("c", noon, client_session_id="long", anonymous_id="w", utm_source="w"),
+        event("c", noon, client_session_id="long", anonymous_id="w", **came_from("w")),
         event("d", noon + timedelta(days=50), page="/end", client_session_id="long", anonymous_id="w"),
         site=client,
     )["gold.attribution_daily"]
     assert picked([row for row in rows if row["model"] == "last"], "date", "source") == [
-        (date(2026, 1, 6), "(not set)"),
+        (date(2026, 1, 6), "(direct)"),
         (date(2026, 2, 4), "w"),
     ]
