@@ -70,7 +70,9 @@ class Run:
         tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_transient),
             stop=tenacity.stop_after_attempt(1 + _RETRIES),
-            wait=tenacity.wait_exponential_jitter(self.seconds_before_retry, jitter=self.seconds_before_retry),
+            wait=tenacity.wait_exponential_jitter(
+                multiplier=self.seconds_before_retry, jitter=self.seconds_before_retry
+            ),
             before_sleep=tell,
             reraise=True,
         )(work)

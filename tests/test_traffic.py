@@ -156,7 +156,7 @@ def test_load_times_of_random_events_are_the_models(events: DataFrame) -> None:
     built = page_performance_daily.build(events.withColumn("event_date", F.lit(day)), context=CONTEXT)
     found = content("gold.page_performance_daily", built)
     expected = traffic.page_performance_daily([{**row, "event_date": day} for row in SILVER["silver.events"]])
-    assert max(row["samples"] for row in found) > 5
+    assert max(row["samples"] for row in found) >= 5
     assert differences(found, in_key_order("gold.page_performance_daily", expected)) == []
 
 
