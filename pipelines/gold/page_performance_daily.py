@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.context import RunContext
@@ -27,7 +27,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         )
         .agg(
             F.count(F.lit(1)).alias("samples"),
-            F.percentile("load_time_ms", list(PERCENTILES.values())).alias("percentiles"),
+            load_percentiles(),
         )
     )
     return pages.select(
@@ -36,6 +36,16 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         "page",
         "device_type",
         "samples",
-        # Between whole numbers these percentiles have two decimals; what follows is noise of the engine's arithmetic.
-        *[F.round(F.col("percentiles")[place], 2).alias(name) for place, name in enumerate(PERCENTILES)],
+        *named_percentiles(),
     )
+
+
+def load_percentiles() -> Column:
+    """Aggregate `percentiles`: exact PERCENTILES of load_time_ms, by linear interpolation."""
+    return F.percentile("load_time_ms", list(PERCENTILES.values())).alias("percentiles")
+
+
+def named_percentiles(prefix: str = "") -> list[Column]:
+    """The values of `percentiles`, in ms, each in a column of its name."""
+    # Between whole numbers these percentiles have two decimals; what follows is noise of the engine's arithmetic.
+    return [F.round(F.col("percentiles")[place], 2).alias(prefix + name) for place, name in enumerate(PERCENTILES)]

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.context import RunContext
-from pipelines.gold.page_performance_daily import PERCENTILES
+from pipelines.gold.page_performance_daily import load_percentiles, named_percentiles
 from pipelines.gold.session_counts import NOT_SET, UNKNOWN
 
 ALL = "(all)"
@@ -37,7 +37,7 @@ def build(sessions: DataFrame, events: DataFrame, page_metrics_daily: DataFrame,
             *[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in SUMS],
             F.max("newest_event_at").alias("newest_event_at"),
             F.count("load_time_ms").alias("load_samples"),
-            F.percentile("load_time_ms", list(PERCENTILES.values())).alias("percentiles"),
+            load_percentiles(),
         )
     )
     return days.select(
@@ -49,8 +49,7 @@ def build(sessions: DataFrame, events: DataFrame, page_metrics_daily: DataFrame,
         "newest_event_at",
         *SUMS[SUMS.index("page_views") :],
         "load_samples",
-        # Between whole numbers these percentiles have two decimals; what follows is noise of the engine's arithmetic.
-        *[F.round(F.col("percentiles")[place], 2).alias(f"load_{name}") for place, name in enumerate(PERCENTILES)],
+        *named_percentiles("load_"),
     )
 
 
