@@ -11,6 +11,7 @@ from pipelines import cli, runner
 def main() -> int:
     parser = cli.parser("Bring gold up to the last batch of silver and publish it.")
     cli.add_mappings(parser)
+    cli.add_tables(parser)
     return cli.main("build_gold", parser.parse_args(), runner.build_gold)
 
 

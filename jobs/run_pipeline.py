@@ -11,6 +11,7 @@ from pipelines import cli, runner
 def main() -> int:
     parser = cli.parser("Read new records of one source or more and bring every table up to date.")
     cli.add_source(parser)
+    cli.add_tables(parser)
     arguments = parser.parse_args()
     return cli.main("run_pipeline", arguments, lambda run: runner.bring_up_to_date(run, cli.feeds(arguments)))
 

@@ -25,6 +25,7 @@ from pipelines.lake import Lake, now
 from pipelines.lock import alone
 from pipelines.ops import ledger, summary
 from pipelines.ops.books import Books
+from pipelines.plan import GOLD, gold_for
 from pipelines.progress import Progress
 from pipelines.run import Run
 from pipelines.settings import Settings, load_settings, load_sites
@@ -85,6 +86,16 @@ def add_mappings(made: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a mapping of your own that bronze holds records of",
+    )
+
+
+def add_tables(made: argparse.ArgumentParser) -> None:
+    """The argument of jobs that build gold."""
+    made.add_argument(
+        "--tables",
+        metavar="TABLE",
+        nargs="+",
+        help="build and serve only these gold tables and what they read (default: all)",
     )
 
 
@@ -157,6 +168,8 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
     own = Path(arguments.conf) if arguments.conf else None
     sites = load_sites(own / "sites.yaml") if own else load_sites()
     funnels = load_funnels(own / "funnels.yaml") if own and (own / "funnels.yaml").exists() else load_funnels()
+    tables = getattr(arguments, "tables", None)
+    gold = gold_for(tables) if tables else GOLD
     at = now()
     context = RunContext(
         settings=settings,
@@ -183,7 +196,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Run, Settings]:
     log_file = Path(lake.root, "logs", f"{run_id}.jsonl") if "://" not in lake.root else None
     progress = Progress(run_id, human=human, log_file=log_file, machine=settings.log_format == "json")
     mappings = [load_source(name) for name in getattr(arguments, "mapping", [])]
-    run = Run(lake, context, progress, run_id, sources={source.source: source for source in mappings})
+    run = Run(lake, context, progress, run_id, sources={source.source: source for source in mappings}, gold=gold)
     return run, settings
 
 

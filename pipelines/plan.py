@@ -7,7 +7,7 @@ To add a table: a contract in conf/tables, a module with `build`, a test, and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.context import RunContext
 from pipelines.contracts import Contract, contract
+from pipelines.errors import ConfigurationError
 from pipelines.gold import (
     active_users_by_segment_daily,
     active_users_daily,
@@ -94,7 +95,28 @@ GOLD = (
     Step("gold.metric_anomalies", metric_anomalies.build),
     Step("gold.kpi_daily", kpi_daily.build),
 )
-SERVED = ("silver.events", "silver.identities", *[step.table for step in (*SILVER, *GOLD)])
+
+
+def served(gold: tuple[Step, ...]) -> tuple[str, ...]:
+    """What readers get of a lake that keeps these gold tables."""
+    return ("silver.events", "silver.identities", *[step.table for step in (*SILVER, *gold)])
+
+
+SERVED = served(GOLD)
+
+
+def gold_for(tables: Sequence[str]) -> tuple[Step, ...]:
+    """The steps that make these gold tables and what they read; raises ConfigurationError for one that is not there."""
+    by_table = {step.table: step for step in GOLD}
+    needed: set[str] = set()
+    asked = list(tables)
+    while asked:
+        table = asked.pop()
+        if table not in by_table:
+            raise ConfigurationError(f"--tables: expected some of {', '.join(by_table)}, got {table!r}")
+        needed.add(table)
+        asked += [name for name in by_table[table].inputs if name in by_table and name not in needed]
+    return tuple(step for step in GOLD if step.table in needed)
 
 
 def order(steps: tuple[Step, ...]) -> TopologicalSorter[str]:

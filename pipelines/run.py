@@ -11,6 +11,7 @@ import tenacity
 from pipelines.context import RunContext
 from pipelines.errors import PipelineError
 from pipelines.lake import Lake
+from pipelines.plan import GOLD, Step, served
 from pipelines.progress import Progress
 from pipelines.quality import gate
 from pipelines.quality.gate import Measured, Result
@@ -23,19 +24,28 @@ _RETRIES = 3
 
 @dataclass
 class Run:
-    """One run over one lake. `results` gathers the gates' verdicts, `failures` what did not stop the rest."""
+    """One run over one lake. `results` gathers the gates' verdicts, `failures` what did not stop the rest.
+
+    `gold`: the gold tables that it brings up to date and publishes; the others stay as they are, and are not served.
+    """
 
     lake: Lake
     context: RunContext
     progress: Progress
     run_id: str
     sources: dict[str, Source] = field(default_factory=dict)
+    gold: tuple[Step, ...] = GOLD
     results: list[Result] = field(default_factory=list)
     failures: list[PipelineError] = field(default_factory=list)
     new_records: int = 0
     skipped_files: list[str] = field(default_factory=list)
     new_fields: dict[str, list[str]] = field(default_factory=dict)
     seconds_before_retry: float = 1.0
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Tables of the set that it publishes."""
+        return served(self.gold)
 
     @property
     def build_context(self) -> RunContext:

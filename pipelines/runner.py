@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from pipelines.plan import GOLD, SILVER
+from pipelines.plan import SILVER
 from pipelines.run import Run
 from pipelines.sources import Source
 from pipelines.steps.conform import conform
@@ -38,6 +38,6 @@ def build_silver(run: Run) -> None:
 
 
 def build_gold(run: Run) -> None:
-    """Bring every gold table up to the last batch of silver, and publish."""
-    derive(run, GOLD)
+    """Bring the run's gold tables up to the last batch of silver, and publish."""
+    derive(run, run.gold)
     run.attempt("ops.published", partial(publish, run))

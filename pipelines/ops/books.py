@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -103,10 +104,12 @@ _AGREEMENTS = {
 }
 
 
-def layer_differences(lake: Lake, since: int) -> dict[str, int]:
-    """By agreement, the (site, date) slices touched after batch `since` in which the two layers differ."""
+def layer_differences(lake: Lake, tables: Sequence[str], since: int) -> dict[str, int]:
+    """By agreement of two of the tables, the (site, date) slices touched after batch `since` in which they differ."""
     found = {}
     for name, sides in _AGREEMENTS.items():
+        if not {table for table, _, _ in sides} <= set(tables):
+            continue
         con = duckdb.connect()
         touched = lake.touched_since(sides[0][0], since, sides[0][1])
         for side, (table, day, number) in zip(("l", "r"), sides, strict=True):

@@ -8,11 +8,8 @@ from typing import Any
 import duckdb
 
 from pipelines.ops.books import Books, standing
-from pipelines.plan import SERVED
 from pipelines.run import Run
 from pipelines.steps import holds
-
-_LAYERS = ("bronze.events", *SERVED, "ops.dead_letters", "ops.duplicates")
 
 
 def collect(
@@ -25,6 +22,7 @@ def collect(
         "ops.dead_letters",
         f"select source, reason, count(*) as records from t where {still} group by 1, 2 order by 1, 2",
     )
+    layers = ("bronze.events", *run.served, "ops.dead_letters", "ops.duplicates")
     return {
         "run_id": run.run_id,
         "job": job,
@@ -39,7 +37,7 @@ def collect(
         "changed_tables": changed,
         "books": asdict(books.total),
         "sources": {name: asdict(terms) for name, terms in books.sources.items()},
-        "rows": {table: lake.count(table) for table in _LAYERS},
+        "rows": {table: lake.count(table) for table in layers},
         "sites": _sites(run),
         "dead_letters": dead,
         "held_batches": [
@@ -59,7 +57,8 @@ def collect(
 
 def _sites(run: Run) -> list[dict[str, Any]]:
     """Per site: the last date with activity, its active users, and the sessions and conversion of the last 7 dates."""
-    users, journeys = (run.lake.table(f"gold.{name}") for name in ("active_users_daily", "journey_stats_daily"))
+    tables = ("gold.active_users_daily", "gold.journey_stats_daily")
+    users, journeys = (run.lake.table(table) if table in run.served else None for table in tables)
     if users is None or journeys is None:
         return []
     con = duckdb.connect()

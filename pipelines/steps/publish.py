@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pipelines.ops.books import Books, layer_differences
-from pipelines.plan import SERVED
 from pipelines.quality.gate import Measured
 from pipelines.run import Run
 
@@ -20,7 +19,7 @@ def publish(run: Run) -> None:
             "run_id": run.run_id,
             "published_at": run.context.started_at,
         }
-        for table in SERVED
+        for table in run.served
         if (version := lake.version(table)) is not None
     ]
     if not lake.rows("ops.published") and lake.count("silver.events") == 0:
@@ -32,15 +31,16 @@ def publish(run: Run) -> None:
         books = Books.of(lake)
         measured = [
             Measured("records_unaccounted_for", books.total.missing, least=0, most=0),
-            Measured("tables", len(rows), least=len(SERVED)),
+            Measured("tables", len(rows), least=len(run.served)),
         ]
         measured += [
             Measured(f"records_unaccounted_for_of_{source}", terms.missing, least=0, most=0)
             for source, terms in sorted(books.sources.items())
         ]
-        since = min((row["batch_id"] for row in served.values()), default=0)
+        since = min(served[table]["batch_id"] if table in served else 0 for table in run.served)
         measured += [
-            Measured(name, differing, least=0, most=0) for name, differing in layer_differences(lake, since).items()
+            Measured(name, differing, least=0, most=0)
+            for name, differing in layer_differences(lake, run.served, since).items()
         ]
         run.judge("gold→served", "ops.published", measured, books.total.received)
         lake.replace_rows("ops.published", rows)
