@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 
+from py4j.java_gateway import JavaClass, JavaMember, JVMView
 from pyspark.sql import SparkSession
 
 from pipelines.errors import InfrastructureError
@@ -20,12 +21,21 @@ _FIXED = {
     "spark.sql.mapKeyDedupPolicy": "LAST_WIN",  # a record that names a field twice must not stop everybody's run
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # Else each call that makes a column tells the JVM where in the Python code it stands, by ten messages.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
+
+# What PySpark looks up in the JVM by name whenever it makes a column or asks for the session.
+_CLASSES = (
+    *("functions", "org.apache.spark.sql.functions", "PythonUtils", "PythonSQLUtils"),
+    *("org.apache.spark.sql.expressions.Window", "org.apache.spark.sql.classic.SparkSession"),
+)
 
 _FEW_ROWS = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000",  # so many files are looked at without a job
 }
 
 
@@ -41,12 +51,14 @@ def build_session(settings: SparkSettings, app_name: str = "medallion") -> Spark
     for key, value in {**sized, **_FIXED}.items():
         builder = builder.config(key, value)
     try:
-        return builder.getOrCreate()
+        session = builder.getOrCreate()
     except Exception as error:  # py4j wraps whatever stopped the JVM
         reason = str(error).strip().splitlines()[0]
         raise InfrastructureError(
             f"Spark could not start: {reason} (is the set-up complete? try `make setup`)"
         ) from error
+    _remember_classes(session.sparkContext._jvm)
+    return session
 
 
 def for_few_rows(session: SparkSession) -> SparkSession:
@@ -62,3 +74,23 @@ def for_few_rows(session: SparkSession) -> SparkSession:
     for key, value in _FEW_ROWS.items():
         beside.conf.set(key, value)
     return beside
+
+
+class _Remembered(JavaClass):  # type: ignore[misc]  # py4j says nothing of its types
+    """A class of the JVM that is asked once for each of its static methods.
+
+    PySpark asks for class and method anew at each call: of the messages that a run exchanges with the JVM, most of them
+    to describe columns, that was more than half.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        found = super().__getattr__(name)
+        if isinstance(found, JavaMember):
+            self.__dict__[name] = found
+        return found
+
+
+def _remember_classes(jvm: JVMView) -> None:
+    for name in _CLASSES:
+        found = getattr(jvm, name)
+        setattr(jvm, name, _Remembered(found._fqn, found._gateway_client))
