@@ -16,6 +16,7 @@ from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.enrichment import agents
 from pipelines.lake import Lake
+from pipelines.plan import GOLD, gold_for
 from pipelines.progress import Progress
 from pipelines.run import Run
 from pipelines.sources import CANONICAL_TYPES, Source
@@ -34,17 +35,16 @@ CANONICAL = Source(
 BOT_AGENT, BOT_REASON = "examplebot/1.0", "declared_bot"
 
 
-def new_run(spark: SparkSession, root: Path, context: RunContext) -> Run:
-    """A run over the lake at `root` that says nothing."""
-    return Run(Lake(str(root), {}, lambda: spark), context, Progress("test-run", human=False), "test-run")
+def new_run(spark: SparkSession, root: Path, context: RunContext, *tables: str) -> Run:
+    """A run over the lake at `root` that says nothing; `tables`: of gold only these and what they read."""
+    lake, progress = Lake(str(root), {}, lambda: spark), Progress("test-run", human=False)
+    return Run(lake, context, progress, "test-run", gold=gold_for(tables) if tables else GOLD)
 
 
-def bring_up_to_date(
-    spark: SparkSession, root: Path, context: RunContext, landing: Path, source: Source = CANONICAL
-) -> Run:
-    """One whole run; returned for its results."""
-    run = new_run(spark, root, context)
-    runner.bring_up_to_date(run, [(source, str(landing))])
+def bring_up_to_date(spark: SparkSession, root: Path, context: RunContext, landing: Path, *tables: str) -> Run:
+    """One whole run; returned for its results. `tables`: of gold only these and what they read."""
+    run = new_run(spark, root, context, *tables)
+    runner.bring_up_to_date(run, [(CANONICAL, str(landing))])
     assert not run.failures, run.failures
     return run
 

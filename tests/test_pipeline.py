@@ -16,7 +16,6 @@ from pipelines import runner
 from pipelines.context import RunContext
 from pipelines.ops import rebuild, replay
 from pipelines.ops.books import Books
-from pipelines.plan import SERVED
 from pipelines.settings import BatchRule
 from pipelines.steps import requests
 from tests.arrivals import (
@@ -113,7 +112,8 @@ def test_dead_letters_replayed_and_a_held_batch_released_equal_a_mapping_that_wa
     shares = ((records[:25], 0.2), (records[25:50], 0.9), (records[50:], 0.0))
     batches = [[misnamed(r) if rng.random() < share else r for r in part] for part, share in shares]
     feeds = [(CANONICAL, str(tmp_path / "landing"))]
-    run = new_run(spark, tmp_path / "lake", holding(0.5))
+    few = ("gold.journey_stats_daily", "gold.active_users_daily", "gold.page_metrics_daily")
+    run = new_run(spark, tmp_path / "lake", holding(0.5), *few)
 
     def arrives(number: int) -> None:
         land(tmp_path / "landing", f"{number}.jsonl", [record["_line"] for record in batches[number]])
@@ -131,20 +131,20 @@ def test_dead_letters_replayed_and_a_held_batch_released_equal_a_mapping_that_wa
     assert books.dead > 0
     assert books.accepted > 0
 
-    mended = new_run(spark, tmp_path / "lake", CONTEXT)
+    mended = new_run(spark, tmp_path / "lake", CONTEXT, *few)
     mended.sources[CANONICAL.source] = MENDED
     options = argparse.ArgumentParser()
     replay.add_selection(options)
     everything = options.parse_args(["--all"])
     requests.add(mended, "release", "2")
     replay.replay(mended, everything)
-    assert differing_from_model(tmp_path, [record for batch in batches for record in batch]) == []
+    assert differing_from_model(tmp_path, [record for batch in batches for record in batch], mended.served) == []
     books = Books.of(run.lake).total
     assert (books.pending, books.dead, books.missing) == (0, 0, 0)
 
-    before = {table: run.lake.version(table) for table in SERVED}
+    before = {table: run.lake.version(table) for table in run.served}
     replay.replay(mended, everything)  # once more: there is nothing to put back
-    assert {table: run.lake.version(table) for table in SERVED} == before
+    assert {table: run.lake.version(table) for table in run.served} == before
 
 
 @pytest.mark.fault(

@@ -330,7 +330,8 @@ def test_an_event_that_arrives_later_completes_an_attempt_of_an_earlier_date(
     found = []
     for number, event in enumerate((look, buy)):
         line = json.dumps({"site_id": "shop", "anonymous_id": "ann", **event})
-        bring_up_to_date(spark, tmp_path / "lake", made, land(tmp_path / "landing", f"{number}.jsonl", [line]).parent)
+        landing = land(tmp_path / "landing", f"{number}.jsonl", [line]).parent
+        bring_up_to_date(spark, tmp_path / "lake", made, landing, "gold.funnel_daily")
         of_table = content(tmp_path / "lake", "gold.funnel_daily")
         found.append([(row["date"], row["step_number"], row["count"]) for row in of_table])
     seventh = day("2026-01-07")

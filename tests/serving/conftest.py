@@ -21,6 +21,8 @@ from pipelines.serving.api.app import Service, make_app
 from pipelines.serving.api.keys import add_key
 from pipelines.serving.api.settings import ApiSettings, load_api_settings
 from tests.serving.lakes import publish, row, session
+from tests.serving.postgres_place import Place
+from tests.serving.postgres_server import Server, running
 
 SECRET = "canary-7f3a"
 """Stands in every row of the site that the tests' key may not see."""
@@ -177,3 +179,15 @@ def redis_server(tmp_path: Path) -> Iterator[Redis]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def place(postgres: Server, request: pytest.FixtureRequest) -> Place:
+    """A schema of the test's own."""
+    return Place(postgres, "p" + request.node.name.removeprefix("test_")[:40].lower().replace("[", "_").rstrip("]"))

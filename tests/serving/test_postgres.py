@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -31,24 +30,12 @@ from tests.serving.postgres_place import (
     path,
     session,
 )
-from tests.serving.postgres_server import Server, running
 from tests.serving.small_lake import SmallLake
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> SmallLake:
     return filled(tmp_path / "a lake")
-
-
-@pytest.fixture
-def place(server: Server, request: pytest.FixtureRequest) -> Place:
-    return Place(server, "p" + request.node.name.removeprefix("test_")[:40].lower().replace("[", "_").rstrip("]"))
 
 
 # --- what arrives -------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,24 +30,12 @@ from tests.serving.postgres_place import (
     path,
     session,
 )
-from tests.serving.postgres_server import Server, running
 from tests.serving.small_lake import SmallLake
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> SmallLake:
     return filled(tmp_path / "a lake")
-
-
-@pytest.fixture
-def place(server: Server, request: pytest.FixtureRequest) -> Place:
-    return Place(server, "p" + request.node.name.removeprefix("test_")[:40].lower().replace("[", "_").rstrip("]"))
 
 
 # --- what PostgreSQL would refuse ---------------------------------------------------------------------------------
@@ -159,8 +146,8 @@ def test_a_connection_that_is_always_lost_leaves_the_old_state(place: Place, lak
     injected="the PostgreSQL server is stopped, and comes back while a publish tries",
     holds="the publish waits and ends well",
 )
-def test_a_server_that_restarts_is_waited_for(place: Place, lake: SmallLake, server: Server) -> None:
-    url = server.url
+def test_a_server_that_restarts_is_waited_for(place: Place, lake: SmallLake) -> None:
+    server, url = place.server, place.server.url
     server.stop()
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(publish, lake.root, url, place.schema, tell=lambda _: None, seconds_before_retry=0.5)

@@ -111,9 +111,9 @@ def test_an_event_that_moves_to_an_earlier_time_leaves_nothing_behind(
 ) -> None:
     """The better copy moves b out of ann's first session into one of its own, hours before."""
     land(tmp_path / "landing", "1.jsonl", [line("a", 0), line("b", 10), line("c", 20)])
-    bring_up_to_date(spark, tmp_path / "lake", context(), tmp_path / "landing")
+    bring_up_to_date(spark, tmp_path / "lake", context(), tmp_path / "landing", "gold.journey_stats_daily")
     land(tmp_path / "landing", "2.jsonl", [line("b", -300)])
-    bring_up_to_date(spark, tmp_path / "lake", context(), tmp_path / "landing")
+    bring_up_to_date(spark, tmp_path / "lake", context(), tmp_path / "landing", "gold.journey_stats_daily")
     found = content(tmp_path / "lake", "silver.sessions")
     assert sorted((row["event_count"], row["duration_seconds"]) for row in found) == [(1, None), (2, 1200.0)]
     journeys = content(tmp_path / "lake", "gold.journey_stats_daily")
