@@ -277,6 +277,13 @@ class TestUserRule(Model):
         return regex(value)
 
 
+class PrivacyRule(Model):
+    """What stands for a person past bronze."""
+
+    hash_identifiers: bool = False
+    """Keyed hashes of user_id, anonymous_id and client_session_id in place of what was sent."""
+
+
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
@@ -289,6 +296,7 @@ class Site(Model):
     session: SessionRule = SessionRule()
     conversion: ConversionRule = ConversionRule()
     test_users: TestUserRule = TestUserRule()
+    privacy: PrivacyRule = PrivacyRule()
     count_bots: bool = False
     single_event_duration: Literal["null", "zero"] = "null"
     activity_threshold: int = Field(default=1, ge=1)

@@ -22,6 +22,7 @@ from pipelines.quality.gate import Measured
 from pipelines.run import Run
 from pipelines.silver import canonical
 from pipelines.silver import events as silver_events
+from pipelines.silver.pseudonyms import record_hash
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
 from pipelines.steps import holds, links, lookups, repair, requests
@@ -172,7 +173,8 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
     within = f"event_date >= date'{first}' and event_date <= date'{last}'"
     stored = run.lake.read("silver.events").where(within)
     bronze = run.lake.read("bronze.events").select(*canonical.META)
-    records = bronze.join(stored.select("record_hash").distinct(), F.md5("raw") == F.col("record_hash"), "left_semi")
+    is_theirs = record_hash(F.col("raw"), run.context) == F.col("record_hash")
+    records = bronze.join(stored.select("record_hash").distinct(), is_theirs, "left_semi")
     names = sorted({source for source, _ in run.lake.records_by_batch("bronze.events")})
     frames = [
         canonical.build(records.where(F.col("source") == name), source_of(run, name), context=run.context)

@@ -43,7 +43,7 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
     no particular order, that hold the comparable columns of the table's contract less UNSPECIFIED_COLUMNS; "duplicates"
     is the number of candidates that lost to another of the same identity.
     """
-    distinct = deduplicate(events)
+    distinct = deduplicate(events, sites, settings.privacy.key())
     link(distinct)
     sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)

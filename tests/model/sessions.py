@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ CANDIDATE_COLUMNS = (
     *("is_bot", "bot_reason", "is_test_user", "properties", "source", "record_hash"),
 )
 """What a candidate event brings along; everything else in silver.events is worked out here."""
+
+NO_SITES = Sites()
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -64,17 +67,27 @@ def in_order(events: Iterable[Row]) -> list[Row]:
     return sorted(events, key=lambda event: (event["event_time"], _nulls_first(event["sequence"]), event["event_id"]))
 
 
+def keyed_hash(value: str | None, key: str) -> str | None:
+    """What is stored in place of an identifier."""
+    return None if value is None else hmac.new(key.encode(), value.encode(), hashlib.sha256).hexdigest()[:32]
+
+
 # --- duplicates and identity ----------------------------------------------------------------------------------------
 
 
-def deduplicate(candidates: Iterable[Row]) -> list[Row]:
+def deduplicate(candidates: Iterable[Row], sites: Sites = NO_SITES, key: str = "") -> list[Row]:
     """One candidate for each (site, event_id, UTC date): the least by time, sequence (null first), hash of the record.
 
-    The survivors carry their visitor; their person needs all of them (see identities.py).
+    The survivors carry their visitor; their person needs all of them (see identities.py). `key`: of keyed hashes.
     """
+    hashes_any = any(site.privacy.hash_identifiers for site in (sites.defaults, *sites.sites.values()))
     rivals: dict[tuple[str, str, date], list[Row]] = defaultdict(list)
     for candidate in candidates:
         event: Row = {column: candidate.get(column) for column in CANDIDATE_COLUMNS}
+        if sites.of(event["site_id"]).privacy.hash_identifiers:
+            event |= {name: keyed_hash(event[name], key) for name in ("user_id", "anonymous_id", "client_session_id")}
+        if hashes_any:
+            event["record_hash"] = keyed_hash(event["record_hash"], key)
         rivals[event["site_id"], event["event_id"], utc_date(event)].append(event)
     winners = []
     for group in rivals.values():

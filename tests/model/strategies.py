@@ -20,6 +20,7 @@ from pipelines.enrichment import channels
 from pipelines.funnels import Exclusion, Funnel, Funnels, FunnelStep
 from pipelines.settings import (
     ConversionRule,
+    PrivacyRule,
     SessionRule,
     Settings,
     Site,
@@ -55,6 +56,7 @@ SITES = Sites(
             session=SessionRule(key="client", gap_seconds=600),
             conversion=ConversionRule(end_page="/checkout"),
             count_bots=True,
+            privacy=PrivacyRule(hash_identifiers=True),
         ),
         "cuts": Site(
             timezone="Europe/Berlin",
@@ -62,7 +64,8 @@ SITES = Sites(
         ),
     }
 )
-"""Both session keys, all that cuts sessions, both rules on test users, both conversions; zones of all kinds."""
+"""Both session keys, all that cuts sessions, both rules on test users, both conversions; hashed ids; zones of all
+kinds."""
 
 _BUYING = (
     FunnelStep(name="See", event_type="page_view"),
