@@ -297,6 +297,8 @@ class Site(Model):
     conversion: ConversionRule = ConversionRule()
     test_users: TestUserRule = TestUserRule()
     privacy: PrivacyRule = PrivacyRule()
+    dedupe: Literal["same_date", "any_time"] = "same_date"
+    """Whether records with one event id are one event only on the same UTC date, or whenever they were."""
     count_bots: bool = False
     single_event_duration: Literal["null", "zero"] = "null"
     activity_threshold: int = Field(default=1, ge=1)

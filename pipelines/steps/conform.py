@@ -154,10 +154,11 @@ def _take_in(run: Run, work: Work, note: StepNote) -> None:
         repair.write_all(run, candidates, totals["accepted"], work.target)
     else:
         accepted = candidates.where("reason is null")
-        compared, totals["accepted"], totals["repeats"] = repair.compare(run, accepted, totals["days"])
+        compared, seen = repair.compare(run, accepted, totals["days"])
+        totals |= {"accepted": seen["new"], "repeats": seen["repeats"]}
         if totals["repeats"]:
             _write_repeats(run, compared.where("is_repeat"), work)
-        repair.insert(run, compared.where("is_winner"), totals["days"], work.target)
+        repair.insert(run, compared.where("is_winner"), [*totals["days"], *seen["days"]], work.target)
     note.words = f"{totals['accepted']:,} accepted, {totals['repeats']:,} repeats, {totals['refused']:,} refused"
     note.fields = {"events_processed": totals["received"], "batch_id": work.target, "held": len(work.held)}
     note.fields |= {name: totals[name] for name in ("accepted", "repeats", "refused")}
@@ -182,7 +183,7 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
     ]
     accepted = _among_copies(run, frames).where(f"reason is null and is_least and {within}")
     again, found, _ = run.lake.checkpoint(
-        silver_events.against_stored(accepted, stored).where("record_hash = _old.record_hash")
+        silver_events.against_stored(accepted, stored, context=run.context).where("record_hash = _old.record_hash")
     )
     expected = run.lake.rows("silver.events", f"select count(*) as n from t where {within}")[0]["n"]
     if found != expected:
@@ -266,10 +267,10 @@ def _among_copies(run: Run, judged: list[DataFrame]) -> DataFrame:
     lake = run.lake
     records, rows, _ = lake.checkpoint(silver_events.received(judged))
     enriched = lookups.enriched(run, records, rows)
-    several, shared, _ = lake.checkpoint(silver_events.copied(records))
+    several, shared, _ = lake.checkpoint(silver_events.copied(records, context=run.context))
     if not shared:
-        return silver_events.candidates(enriched, None)
-    return lake.checkpoint(silver_events.candidates(enriched, several))[0]
+        return silver_events.candidates(enriched, None, context=run.context)
+    return lake.checkpoint(silver_events.candidates(enriched, several, context=run.context))[0]
 
 
 # --- what it says -------------------------------------------------------------------------------------------------

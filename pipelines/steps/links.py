@@ -73,7 +73,7 @@ def changes(run: Run, inserts: DataFrame, stored: DataFrame) -> Links:
     history, _, _ = lake.checkpoint(
         stored.select(*columns)
         .join(F.broadcast(devices), on=identities.DEVICE, how="left_semi")
-        .join(inserts.select(*silver_events.KEY), on=silver_events.KEY, how="left_anti")
+        .join(silver_events.stored_keys(inserts), on=silver_events.KEY, how="left_anti")
     )
     coming = inserts.select(*identities.SEEN).join(devices, on=identities.DEVICE, how="left_semi")
     rows = _staged(run, identities.build(history.select(*identities.SEEN).unionByName(coming), context=context))

@@ -76,19 +76,21 @@ def keyed_hash(value: str | None, key: str) -> str | None:
 
 
 def deduplicate(candidates: Iterable[Row], sites: Sites = NO_SITES, key: str = "") -> list[Row]:
-    """One candidate for each (site, event_id, UTC date): the least by time, sequence (null first), hash of the record.
+    """One candidate for each (site, event_id, UTC date, or event_id alone where the site looks for copies of any time):
+    the least by time, sequence (null first), hash of the record.
 
     The survivors carry their visitor; their person needs all of them (see identities.py). `key`: of keyed hashes.
     """
     hashes_any = any(site.privacy.hash_identifiers for site in (sites.defaults, *sites.sites.values()))
-    rivals: dict[tuple[str, str, date], list[Row]] = defaultdict(list)
+    rivals: dict[tuple[str, str, date | None], list[Row]] = defaultdict(list)
     for candidate in candidates:
         event: Row = {column: candidate.get(column) for column in CANDIDATE_COLUMNS}
         if sites.of(event["site_id"]).privacy.hash_identifiers:
             event |= {name: keyed_hash(event[name], key) for name in ("user_id", "anonymous_id", "client_session_id")}
         if hashes_any:
             event["record_hash"] = keyed_hash(event["record_hash"], key)
-        rivals[event["site_id"], event["event_id"], utc_date(event)].append(event)
+        of_any_time = sites.of(event["site_id"]).dedupe == "any_time"
+        rivals[event["site_id"], event["event_id"], None if of_any_time else utc_date(event)].append(event)
     winners = []
     for group in rivals.values():
         winner = min(group, key=lambda e: (e["event_time"], _nulls_first(e["sequence"]), e["record_hash"]))

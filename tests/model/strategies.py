@@ -50,6 +50,7 @@ SITES = Sites(
             session=SessionRule(key="client"),
             test_users=TestUserRule(rule="exclude_events"),
             activity_threshold=2,
+            dedupe="any_time",
         ),
         "docs": Site(
             timezone="Asia/Kathmandu",
@@ -61,11 +62,12 @@ SITES = Sites(
         "cuts": Site(
             timezone="Europe/Berlin",
             session=SessionRule(max_duration_seconds=3600, break_on_campaign=True, break_at_midnight=True),
+            dedupe="any_time",
         ),
     }
 )
-"""Both session keys, all that cuts sessions, both rules on test users, both conversions; hashed ids; zones of all
-kinds."""
+"""Both session keys, all that cuts sessions, both rules on test users and on duplicates, both conversions; hashed ids;
+zones of all kinds."""
 
 _BUYING = (
     FunnelStep(name="See", event_type="page_view"),
@@ -230,7 +232,8 @@ MARKS: tuple[Row, ...] = (
 )
 
 SHARED_IDS = (None, None, None, None, "e1", "e2")
-"""Event ids that come again: on the same date a duplicate, on another a different event; null: an id of its own."""
+"""Event ids that come again: on the same date a duplicate, on another a different event, unless the site says
+otherwise; null: an id of its own."""
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
