@@ -299,6 +299,8 @@ class Site(Model):
     privacy: PrivacyRule = PrivacyRule()
     dedupe: Literal["same_date", "any_time"] = "same_date"
     """Whether records with one event id are one event only on the same UTC date, or whenever they were."""
+    link_parameter: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.~-]+$")
+    """Parameter of a landing page's address that names whom its visitor was on another domain of the site."""
     count_bots: bool = False
     single_event_duration: Literal["null", "zero"] = "null"
     activity_threshold: int = Field(default=1, ge=1)

@@ -14,8 +14,10 @@ from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.errors import ConfigurationError
 from pipelines.silver import instants
+from pipelines.silver.addresses import link_parameters, linked_visitor, path_of, query_parameter, with_linked_visitor
 from pipelines.silver.enrich import click_id, foreign_referrer
 from pipelines.silver.pseudonyms import IDENTIFIERS, SEPARATOR, keyed_hash, pseudonym, record_hash
+from pipelines.silver.pseudonyms import are_wanted as pseudonyms_are_wanted
 from pipelines.sources import CANONICAL_TYPES, KeyedHash, Source
 
 EVENT_TYPES = next(column.accepted for column in contract("silver.events").columns if column.name == "event_type")
@@ -173,6 +175,10 @@ def _named(typed: DataFrame, source: Source, context: RunContext) -> DataFrame:
     is_test = F.coalesce("is_test_user", F.lit(False)) | F.coalesce(F.regexp_like("user_id", pattern), F.lit(False))
     as_sent = [name for name in IDENTIFIERS if not isinstance(source.columns.get(name), KeyedHash)]
     ids = {name: pseudonym(F.col(name), context) for name in as_sent}
+    if pseudonyms_are_wanted(context) and link_parameters(context):  # an address may name a visitor too
+        for name in ("page_url", "referrer_url"):
+            visitor = pseudonym(linked_visitor(F.col(name), context), context)
+            ids[name] = with_linked_visitor(F.col(name), visitor, context)
     return typed.withColumns({"is_test_user": is_test, **ids})
 
 
@@ -187,10 +193,10 @@ def _identified(typed: DataFrame, source: Source, context: RunContext) -> DataFr
         )
     type_ = F.lower("event_type")
     is_known = type_.isin(*EVENT_TYPES)
-    path = F.coalesce(F.nullif(F.regexp_replace("page_path", "[?#].*$", ""), F.lit("")), _path_of(F.col("page_url")))
+    path = F.coalesce(F.nullif(F.regexp_replace("page_path", "[?#].*$", ""), F.lit("")), path_of(F.col("page_url")))
     properties = _merged_maps(F.col("properties"), F.col("uncast"), F.col("_unknown"))
     utm = {
-        name: F.coalesce(F.col(name), _query_parameter(F.col("page_url"), name))
+        name: F.coalesce(F.col(name), query_parameter(F.col("page_url"), name))
         for name in typed.columns
         if name.startswith("utm_")
     }
@@ -245,19 +251,6 @@ def _content_id() -> Column:
     ]
     columns = [F.col(part) if isinstance(part, str) else part for part in parts]
     return F.md5(F.concat_ws(SEPARATOR, *[F.coalesce(column, F.lit("\x00")) for column in columns]))
-
-
-def _path_of(url: Column) -> Column:
-    """Path of a URL; `/` where it has none."""
-    found = F.regexp_extract(url, r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)", 1)
-    return F.when(url.isNotNull(), F.when(found == "", F.lit("/")).otherwise(found))
-
-
-def _query_parameter(url: Column, name: str) -> Column:
-    """Decoded value of a query parameter; null where absent or empty."""
-    raw = F.regexp_replace(F.regexp_extract(url, rf"[?&]{name}=([^&#]*)", 1), r"\+", " ")
-    value = F.coalesce(F.try_url_decode(raw), raw)
-    return F.when(F.contains(url, F.lit(f"{name}=")), F.nullif(value, F.lit("")))
 
 
 def _merged_maps(first: Column, *others: Column) -> Column:

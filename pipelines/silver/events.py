@@ -31,12 +31,12 @@ SESSION_COLUMNS = (
     "session_bot_reason",
     "is_countable",
 )
-_OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
+OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
 
 # What copies of any date share in its place; any date will do, since all events of their site share it.
 _ANY_DATE = date(1970, 1, 1)
 
-_IDENTITY = ("anonymous_id", "user_id", "visitor_id")
+_IDENTITY = ("anonymous_id", "user_id", "client_session_id", "visitor_id")
 
 # Columns by whose dates derived tables are sliced.
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
@@ -106,7 +106,7 @@ def _copies_hash(context: RunContext) -> Column:
 
 def build(winners: DataFrame, *, context: RunContext) -> DataFrame:
     """The whole table from winners alone: what a first load and a rebuild write."""
-    return sessionize.build(winners.select(*_OWN_COLUMNS), context=context).select(*CONTRACT.column_names)
+    return sessionize.build(winners.select(*OWN_COLUMNS), context=context).select(*CONTRACT.column_names)
 
 
 def against_stored(accepted: DataFrame, stored: DataFrame, *, context: RunContext) -> DataFrame:
@@ -117,10 +117,7 @@ def against_stored(accepted: DataFrame, stored: DataFrame, *, context: RunContex
     earlier arrival is the same event) and `is_winner`.
     """
     shared = ["site_id", "event_id", "_shared_date"]
-    old = stored.withColumn("_shared_date", _shared_date(context)).select(
-        *shared,
-        F.struct(*_order_struct(), *_IDENTITY, "session_id", "first_source", *_PLACE_COLUMNS).alias("_old"),
-    )
+    old = stored.withColumn("_shared_date", _shared_date(context)).select(*shared, _as_stored().alias("_old"))
     mine = F.struct(*_order_struct())
     theirs = F.struct("_old.event_time", "_old.sequence", "_old.record_hash")
     return (
@@ -131,6 +128,17 @@ def against_stored(accepted: DataFrame, stored: DataFrame, *, context: RunContex
         .withColumn("is_winner", F.col("is_least") & (F.col("_old").isNull() | (mine < theirs)))
         .withColumn("first_source", F.coalesce("_old.first_source", "first_source"))
     )
+
+
+def _as_stored() -> Column:
+    return F.struct(*_order_struct(), *_IDENTITY, "session_id", "first_source", *_PLACE_COLUMNS)
+
+
+def renamed(stored: DataFrame, visitors: DataFrame) -> DataFrame:
+    """The stored events that `visitors` (KEY, `visitor_id`) holds, with that visitor, as inserts in their own place."""
+    told = visitors.select(*KEY, F.col("visitor_id").alias("_visitor"))
+    mine = stored.join(told, on=KEY, how="inner").withColumn("_old", _as_stored())
+    return mine.withColumn("visitor_id", F.col("_visitor")).select(*OWN_COLUMNS, "_old")
 
 
 def touched_sessions(inserts: DataFrame, near: DataFrame, *, context: RunContext) -> DataFrame:
@@ -216,10 +224,10 @@ def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> 
     stay = affected.join(stored_keys(inserts), on=KEY, how="left_anti")
     changeable = (*SESSION_COLUMNS, "person_id")
     everything = stay.select(
-        *_OWN_COLUMNS, F.struct(*changeable).alias("_before"), F.struct(*_PLACE_COLUMNS).alias("_old"), "_person"
+        *OWN_COLUMNS, F.struct(*changeable).alias("_before"), F.struct(*_PLACE_COLUMNS).alias("_old"), "_person"
     ).unionByName(
         inserts.select(
-            *_OWN_COLUMNS,
+            *OWN_COLUMNS,
             F.lit(None).cast(_struct_type(changeable)).alias("_before"),
             F.struct(*[F.col(f"_old.{name}").alias(name) for name in _PLACE_COLUMNS]).alias("_old"),
             F.col("person_id").alias("_person"),

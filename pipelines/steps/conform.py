@@ -25,7 +25,7 @@ from pipelines.silver import events as silver_events
 from pipelines.silver.pseudonyms import record_hash
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
-from pipelines.steps import holds, links, lookups, repair, requests
+from pipelines.steps import aliases, holds, links, lookups, repair, requests
 
 _DAY = timedelta(days=1)
 
@@ -68,7 +68,8 @@ class Work:
 
 
 def conform(run: Run) -> None:
-    """Bring silver.events, and silver.identities with it, up to the last batch."""
+    """Bring silver.events, and what is kept beside it, up to the last batch."""
+    aliases.catch_up(run)
     links.catch_up(run)
     _release_where_the_mapping_is_back(run)
     while (work := _outstanding(run.lake)) is not None:

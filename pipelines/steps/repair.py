@@ -11,15 +11,20 @@ from pyspark.sql import functions as F
 
 from pipelines.errors import ConfigurationError
 from pipelines.run import Run
+from pipelines.silver import aliases, identities, sessionize
 from pipelines.silver import events as silver_events
-from pipelines.silver import identities, sessionize
 from pipelines.slices import EVERYTHING, Slices
+from pipelines.steps import aliases as aliases_of
 from pipelines.steps import links as links_of
 
 
 def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     """Replace the table by the winners: the first load, and a rebuild."""
     winners = candidates.where("reason is null and is_least")
+    named = None
+    if aliases.are_wanted(run.context):
+        named = aliases_of.everything(run, winners)
+        winners = aliases.apply(winners, named.frame, few=named.rows <= links_of.FEW)
     links = links_of.everything(run, winners)
     few = links.rows <= links_of.FEW
     linked = identities.link(winners, links.frame, few=few) if links.rows else winners
@@ -27,6 +32,7 @@ def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     touched = dict.fromkeys(silver_events.SLICE_COLUMNS, EVERYTHING)
     fits = run.lake.fits_page(events)
     run.lake.overwrite("silver.events", run.lake.stage("silver.events", rows) if fits else rows, batch, touched)
+    aliases_of.write_all(run, named, batch)
     run.lake.overwrite("silver.identities", links, batch, {})
 
 
@@ -77,6 +83,8 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     hand over what belongs to another person by what they say."""
     lake, context = run.lake, run.context
     stored = lake.read("silver.events")
+    named = aliases_of.changes(run, inserts, stored)
+    inserts, days = named.inserts, [*days, *named.days]
     links = links_of.changes(run, inserts, stored)
     sessions, starts = _touched_sessions(run, inserts, {*days, *_days_of_client_sessions(run, inserts)}, stored)
     affected = stored.where(starts.predicate("session_date")).join(
@@ -94,6 +102,7 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     touched = silver_events.touched(staged.measured)
     where = " or ".join(f"old.event_date = date'{day}'" for day in touched["event_date"].all_dates())
     lake.upsert("silver.events", staged, batch, touched, where)
+    aliases_of.write(run, named, batch)
     links_of.write(run, links, batch)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -72,6 +73,13 @@ def keyed_hash(value: str | None, key: str) -> str | None:
     return None if value is None else hmac.new(key.encode(), value.encode(), hashlib.sha256).hexdigest()[:32]
 
 
+def _without_names(url: str | None, site: Site, key: str) -> str | None:
+    """The address with the hash of whom it names."""
+    if url is None or site.link_parameter is None:
+        return url
+    return re.sub(f"(?<=[?&]{site.link_parameter}=)[^&#]*", lambda named: str(keyed_hash(named[0], key)), url)
+
+
 # --- duplicates and identity ----------------------------------------------------------------------------------------
 
 
@@ -87,6 +95,7 @@ def deduplicate(candidates: Iterable[Row], sites: Sites = NO_SITES, key: str = "
         event: Row = {column: candidate.get(column) for column in CANDIDATE_COLUMNS}
         if sites.of(event["site_id"]).privacy.hash_identifiers:
             event |= {name: keyed_hash(event[name], key) for name in ("user_id", "anonymous_id", "client_session_id")}
+            event["page_url"] = _without_names(event["page_url"], sites.of(event["site_id"]), key)
         if hashes_any:
             event["record_hash"] = keyed_hash(event["record_hash"], key)
         of_any_time = sites.of(event["site_id"]).dedupe == "any_time"
