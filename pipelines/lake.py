@@ -50,12 +50,16 @@ _FEW_FILES = 64
 
 @dataclass(frozen=True)
 class Staged:
-    """Rows computed and measured, about to be written; `page` holds them too where they are few."""
+    """Rows computed and measured, about to be written; `page` holds them too where they are few.
+
+    `moves`: key columns of which `was_<column>` holds what the stored row has that a row replaces.
+    """
 
     frame: DataFrame
     rows: int
     measured: dict[str, Any]
     page: pa.Table | None
+    moves: tuple[str, ...] = ()
 
 
 class Lake:
@@ -259,11 +263,20 @@ class Lake:
         """Whether so few rows are better collected and written without Spark."""
         return rows <= _PAGE
 
-    def stage(self, table: str, frame: DataFrame, measures: Sequence[Column] = ()) -> Staged:
-        """Compute once what is to be written, with the types of the contract, and aggregates of `frame`."""
-        computed, rows, measured = self.checkpoint(frame, *measures, columns=_typed(table))
-        page = computed.toArrow().cast(arrow_schema(contract(table))) if self.fits_page(rows) else None
-        return Staged(computed, rows, measured, page)
+    def stage(self, table: str, frame: DataFrame, measures: Sequence[Column] = (), moves: Sequence[str] = ()) -> Staged:
+        """Compute once what is to be written, with the types of the contract, and aggregates of `frame`.
+
+        `moves`: key columns that an upsert may change; `frame` holds `was_<column>` for each.
+        """
+        was = [F.col(f"was_{name}") for name in moves]
+        computed, rows, measured = self.checkpoint(frame, *measures, columns=[*_typed(table), *was])
+        page = None
+        if self.fits_page(rows):
+            schema = arrow_schema(contract(table))
+            for name in moves:
+                schema = schema.append(schema.field(name).with_name(f"was_{name}"))
+            page = computed.toArrow().cast(schema)
+        return Staged(computed, rows, measured, page, tuple(moves))
 
     def append(
         self, table: str, rows: DataFrame | Staged, batch: int, touched: dict[str, Slices] | None = None
@@ -331,7 +344,8 @@ class Lake:
         if staged.rows == 0:
             self.mark(table, batch, touched)
             return
-        same_key = " and ".join(f"old.{name} = new.{name}" for name in contract(table).key)
+        was = {name: f"was_{name}" for name in staged.moves}
+        same_key = " and ".join(f"old.{name} = new.{was.get(name, name)}" for name in contract(table).key)
         match = f"{same_key} and ({where})"
         if staged.page is not None:
             found = self.log(table)
@@ -343,12 +357,14 @@ class Lake:
                 target_alias="old",
                 commit_properties=_properties(batch, touched),
             )
-            merge.when_matched_update_all().when_not_matched_insert_all().execute()
+            no_columns = list(was.values()) or None
+            merge = merge.when_matched_update_all(except_cols=no_columns)
+            merge.when_not_matched_insert_all(except_cols=no_columns).execute()
             return
         from delta.tables import DeltaTable as SparkDeltaTable
 
         target = SparkDeltaTable.forPath(self.session(), self.path(table)).alias("old")
-        with self._commit_marks(batch, touched):
+        with self._commit_marks(batch, touched):  # what the table has no column for is passed over
             (target.merge(staged.frame.alias("new"), match).whenMatchedUpdateAll().whenNotMatchedInsertAll().execute())
 
     def append_rows(self, table: str, rows: list[dict[str, Any]], batch: int | None = None) -> None:

@@ -1,7 +1,8 @@
 """Every step in the order of the data: the map for a newcomer.
 
 landing files → bronze.events → silver.events → the tables below, each a function of slices of its inputs.
-silver.identities, which says whose a device's anonymous events are, is kept beside silver.events (steps/links.py).
+silver.identities, which says whose a device's anonymous events are, and silver.aliases, which says who came from
+another domain, are kept beside silver.events (steps/links.py, steps/aliases.py).
 To add a table: a contract in conf/tables, a module with `build`, a test, and a line here.
 """
 
@@ -99,7 +100,7 @@ GOLD = (
 
 def served(gold: tuple[Step, ...]) -> tuple[str, ...]:
     """What readers get of a lake that keeps these gold tables."""
-    return ("silver.events", "silver.identities", *[step.table for step in (*SILVER, *gold)])
+    return ("silver.events", "silver.aliases", "silver.identities", *[step.table for step in (*SILVER, *gold)])
 
 
 SERVED = served(GOLD)

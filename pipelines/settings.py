@@ -277,6 +277,13 @@ class TestUserRule(Model):
         return regex(value)
 
 
+class PrivacyRule(Model):
+    """What stands for a person past bronze."""
+
+    hash_identifiers: bool = False
+    """Keyed hashes of user_id, anonymous_id and client_session_id in place of what was sent."""
+
+
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
@@ -289,6 +296,11 @@ class Site(Model):
     session: SessionRule = SessionRule()
     conversion: ConversionRule = ConversionRule()
     test_users: TestUserRule = TestUserRule()
+    privacy: PrivacyRule = PrivacyRule()
+    dedupe: Literal["same_date", "any_time"] = "same_date"
+    """Whether records with one event id are one event only on the same UTC date, or whenever they were."""
+    link_parameter: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.~-]+$")
+    """Parameter of a landing page's address that names whom its visitor was on another domain of the site."""
     count_bots: bool = False
     single_event_duration: Literal["null", "zero"] = "null"
     activity_threshold: int = Field(default=1, ge=1)

@@ -69,7 +69,6 @@ class Source(Model):
     fields: tuple[str, ...]
     ignored_fields: tuple[str, ...] = ()
     event_id: Literal["source", "content", "position"] = "source"
-    dedupe: Literal["same_date"] = "same_date"
     event_time: Literal["mapped", "ingested"] = "mapped"
     time_format: str | None = None
     time_zone: str = "UTC"

@@ -230,6 +230,12 @@ def test_an_unquoted_null_is_the_word_null(tmp_path: Path) -> None:
             "sites.shop.activity_threshold: Input should be greater than or equal to 1",
         ),
         ({"sites": {"shop": {"count_bots": "perhaps"}}}, "sites.shop.count_bots: Input should be a valid boolean"),
+        ({"sites": {"shop": {"privacy": {"hash": True}}}}, "sites.shop.privacy.hash: unknown key"),
+        (
+            {"sites": {"shop": {"dedupe": "never"}}},
+            "sites.shop.dedupe: Input should be 'same_date' or 'any_time', got 'never'",
+        ),
+        ({"sites": {"shop": {"link_parameter": "a=b"}}}, "sites.shop.link_parameter: String should match pattern"),
         ({"sites": ["shop"]}, "sites: Input should be a valid dictionary"),
         ({"sites": {"shop": "Europe/Berlin"}}, "sites.shop: Input should be a valid dictionary or instance of Site"),
         ("sites: {no: {timezone: Europe/Oslo}}", "sites: YAML reads a site's name as False: quote it"),

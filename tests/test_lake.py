@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pipelines import lake as lake_module
 from pipelines.lake import Lake
@@ -110,6 +111,27 @@ def test_the_marks_of_a_merge_do_not_swallow_the_next_write(
     assert (lake.batch("silver.events"), lake.count("silver.events")) == (6, 2)
     assert len(stored(lake)) == 2
     assert spark.conf.get("spark.databricks.delta.write.txnVersion", None) is None
+
+
+@pytest.mark.parametrize("through_spark", [False, True])
+def test_an_upsert_can_move_a_row_to_another_key(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through_spark: bool
+) -> None:
+    lake = lake_at(tmp_path, spark)
+    noon = [datetime(2026, 1, number, 12, tzinfo=UTC) for number in (5, 6, 7)]
+    lake.append("silver.events", events_frame(spark, [{"event_id": "a", "event_time": at} for at in noon[:2]]), 1)
+    if through_spark:
+        monkeypatch.setattr(lake_module, "_PAGE", -1)
+    new = events_frame(spark, [{"event_id": name, "event_time": noon[2]} for name in "ab"])
+    was = F.when(F.col("event_id") == "a", F.lit(noon[0].date())).otherwise(F.col("event_utc_date"))
+    staged = lake.stage("silver.events", new.withColumn("was_event_utc_date", was), moves=["event_utc_date"])
+    lake.upsert("silver.events", staged, 2, {"event_date": EVERYTHING}, "true")
+    rows = lake.rows("silver.events")
+    assert sorted((row["event_id"], row["event_utc_date"].day, row["event_date"].day) for row in rows) == [
+        ("a", 6, 6),
+        ("a", 7, 7),
+        ("b", 7, 7),
+    ]
 
 
 @pytest.mark.fault(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import reduce
 
@@ -15,7 +14,10 @@ from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.errors import ConfigurationError
 from pipelines.silver import instants
+from pipelines.silver.addresses import link_parameters, linked_visitor, path_of, query_parameter, with_linked_visitor
 from pipelines.silver.enrich import click_id, foreign_referrer
+from pipelines.silver.pseudonyms import IDENTIFIERS, SEPARATOR, keyed_hash, pseudonym, record_hash
+from pipelines.silver.pseudonyms import are_wanted as pseudonyms_are_wanted
 from pipelines.sources import CANONICAL_TYPES, KeyedHash, Source
 
 EVENT_TYPES = next(column.accepted for column in contract("silver.events").columns if column.name == "event_type")
@@ -26,7 +28,6 @@ META = ("source", "raw", "origin", "position", "ingested_at", "batch_id", "defec
 # What bronze says of a line that it could not keep as it was, and a dead letter's detail repeats.
 DEFECT = "^(not_utf8|too_large)"
 
-_SEPARATOR = "\x1f"
 _MARK = "\ufeff"
 _INSTANTS = ("event_time", "received_at")
 _TEXTS = tuple(name for name, type_ in CANONICAL_TYPES.items() if type_ == "string" and name not in _INSTANTS)
@@ -43,8 +44,8 @@ def build(records: DataFrame, source: Source, *, context: RunContext) -> DataFra
     does not know), and `reason` with `detail`: null for an accepted record, else from the list of ops.dead_letters.
     """
     mapped = _map(_parse(records, source), source, context)
-    typed = _typed(mapped, source)
-    identified = _identified(typed, source)
+    named = _named(_typed(mapped, source), source, context)
+    identified = _identified(named, source, context)
     return _judged(identified, source, context)
 
 
@@ -75,8 +76,8 @@ def _parse(records: DataFrame, source: Source) -> DataFrame:
         line = F.expr(r"trim(trailing ' \t\r' from _raw)")
         pattern = re.sub(r"\(\?P<\w+>", "(", source.pattern)
         position = re.compile(source.pattern).groupindex
-        groups = _SEPARATOR.join(f"${position[name]}" for name in source.fields)
-        values = F.split(F.regexp_replace(line, F.lit(pattern), F.lit(groups)), _SEPARATOR)
+        groups = SEPARATOR.join(f"${position[name]}" for name in source.fields)
+        values = F.split(F.regexp_replace(line, F.lit(pattern), F.lit(groups)), SEPARATOR)
         rows = rows.select("_meta", line.alias("_line"), values.alias("_values"))
         parts = F.struct(*[F.get("_values", F.lit(place)).alias(name) for place, name in enumerate(source.fields)])
         is_record = F.rlike("_line", F.lit(pattern)) & (F.size("_values") == len(source.fields))
@@ -108,7 +109,7 @@ def _evaluated(parsed: DataFrame, source: Source, context: RunContext) -> DataFr
         if name == "properties":
             value = (F.expr(rule) if isinstance(rule, str) else F.lit(None)).cast(type_)
         elif isinstance(rule, KeyedHash):
-            value = _keyed_hash([F.expr(part) for part in rule.keyed_hash], context.settings.privacy.key())
+            value = keyed_hash([F.expr(part) for part in rule.keyed_hash], context.settings.privacy.key())
         elif rule is None:
             value = F.lit(None).cast("string")
         elif name == "user_agent":
@@ -129,17 +130,6 @@ def _mistake(parsed: DataFrame, source: Source) -> str:
                 problem = " ".join((error.getMessage() or str(error)).split("SQLSTATE")[0].split())
                 return f"source {source.source}: columns.{column}: {problem}"
     return f"source {source.source}: columns: the expressions cannot be read together"
-
-
-def _keyed_hash(parts: list[Column], key: str) -> Column:
-    """HMAC-SHA256 (RFC 2104) of the parts, in hex, cut to 32 digits; null where every part is null."""
-    secret = key.encode()
-    block = (secret if len(secret) <= 64 else hashlib.sha256(secret).digest()).ljust(64, b"\0")
-    inner, outer = (bytes(byte ^ pad for byte in block).hex() for pad in (0x36, 0x5C))
-    message = F.encode(F.concat_ws(_SEPARATOR, *[F.coalesce(part, F.lit("")) for part in parts]), "UTF-8")
-    digest = F.sha2(F.concat(F.unhex(F.lit(inner)), message), 256)
-    hashed = F.sha2(F.concat(F.unhex(F.lit(outer)), F.unhex(digest)), 256)
-    return F.when(F.coalesce(*parts).isNotNull(), F.substring(hashed, 1, 32))
 
 
 def _typed(mapped: DataFrame, source: Source) -> DataFrame:
@@ -176,7 +166,23 @@ def _within_range(name: str, value: Column) -> Column:
     return F.when(reduce(lambda left, right: left & right, limits), value)
 
 
-def _identified(typed: DataFrame, source: Source) -> DataFrame:
+def _named(typed: DataFrame, source: Source, context: RunContext) -> DataFrame:
+    """Whether it is a test user, by the id as it was sent; from here on ids are what the site stores.
+
+    An id that the mapping itself hashes is not hashed again: it may be the same person's as another source's.
+    """
+    pattern = context.by_site(lambda site: site.test_users.user_id_pattern)
+    is_test = F.coalesce("is_test_user", F.lit(False)) | F.coalesce(F.regexp_like("user_id", pattern), F.lit(False))
+    as_sent = [name for name in IDENTIFIERS if not isinstance(source.columns.get(name), KeyedHash)]
+    ids = {name: pseudonym(F.col(name), context) for name in as_sent}
+    if pseudonyms_are_wanted(context) and link_parameters(context):  # an address may name a visitor too
+        for name in ("page_url", "referrer_url"):
+            visitor = pseudonym(linked_visitor(F.col(name), context), context)
+            ids[name] = with_linked_visitor(F.col(name), visitor, context)
+    return typed.withColumns({"is_test_user": is_test, **ids})
+
+
+def _identified(typed: DataFrame, source: Source, context: RunContext) -> DataFrame:
     """Time, page, identity, type and event id."""
     if source.event_time == "ingested":
         event_time, said_time = F.col("_meta.ingested_at"), F.lit("ingested")
@@ -187,10 +193,10 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
         )
     type_ = F.lower("event_type")
     is_known = type_.isin(*EVENT_TYPES)
-    path = F.coalesce(F.nullif(F.regexp_replace("page_path", "[?#].*$", ""), F.lit("")), _path_of(F.col("page_url")))
+    path = F.coalesce(F.nullif(F.regexp_replace("page_path", "[?#].*$", ""), F.lit("")), path_of(F.col("page_url")))
     properties = _merged_maps(F.col("properties"), F.col("uncast"), F.col("_unknown"))
     utm = {
-        name: F.coalesce(F.col(name), _query_parameter(F.col("page_url"), name))
+        name: F.coalesce(F.col(name), query_parameter(F.col("page_url"), name))
         for name in typed.columns
         if name.startswith("utm_")
     }
@@ -217,7 +223,8 @@ def _identified(typed: DataFrame, source: Source) -> DataFrame:
         # A file that was taken again, grown, is in another batch, and its lines count anew.
         same_line = Window.partitionBy("_meta.batch_id", "_meta.origin", "_meta.raw").orderBy("_meta.position")
         occurrence = F.row_number().over(same_line)
-        event_id = F.md5(F.concat_ws(_SEPARATOR, F.lit(source.source), "_meta.raw", occurrence.cast("string")))
+        line = F.md5(F.concat_ws(SEPARATOR, F.lit(source.source), "_meta.raw", occurrence.cast("string")))
+        event_id = pseudonym(line, context)  # see `record_hash`
     elif source.event_id == "content":
         event_id = _content_id()
     else:
@@ -243,20 +250,7 @@ def _content_id() -> Column:
         entries,
     ]
     columns = [F.col(part) if isinstance(part, str) else part for part in parts]
-    return F.md5(F.concat_ws(_SEPARATOR, *[F.coalesce(column, F.lit("\x00")) for column in columns]))
-
-
-def _path_of(url: Column) -> Column:
-    """Path of a URL; `/` where it has none."""
-    found = F.regexp_extract(url, r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)", 1)
-    return F.when(url.isNotNull(), F.when(found == "", F.lit("/")).otherwise(found))
-
-
-def _query_parameter(url: Column, name: str) -> Column:
-    """Decoded value of a query parameter; null where absent or empty."""
-    raw = F.regexp_replace(F.regexp_extract(url, rf"[?&]{name}=([^&#]*)", 1), r"\+", " ")
-    value = F.coalesce(F.try_url_decode(raw), raw)
-    return F.when(F.contains(url, F.lit(f"{name}=")), F.nullif(value, F.lit("")))
+    return F.md5(F.concat_ws(SEPARATOR, *[F.coalesce(column, F.lit("\x00")) for column in columns]))
 
 
 def _merged_maps(first: Column, *others: Column) -> Column:
@@ -322,17 +316,14 @@ def _judged(rows: DataFrame, source: Source, context: RunContext) -> DataFrame:
         reason = F.when(holds, F.lit(name)).otherwise(reason)
         detail = F.when(holds, words).otherwise(detail)
     zone = context.by_site(lambda site: site.timezone)
-    pattern = context.by_site(lambda site: site.test_users.user_id_pattern)
-    is_test = F.coalesce("is_test_user", F.lit(False)) | F.coalesce(F.regexp_like("user_id", pattern), F.lit(False))
-    derived = ("_meta", "_malformed", "_said_time", "is_test_user")
+    derived = ("_meta", "_malformed", "_said_time")
     return rows.select(
         *[name for name in rows.columns if name not in derived],
         *[F.col(f"_meta.{name}").alias(name) for name in META],
-        F.md5(F.col("_meta.raw")).alias("record_hash"),
+        record_hash(raw, context).alias("record_hash"),
         F.to_date(F.from_utc_timestamp("event_time", zone)).alias("event_date"),
         F.to_date("event_time").alias("event_utc_date"),
         F.coalesce("user_id", "visitor_id").alias("person_id"),
-        is_test.alias("is_test_user"),
         reason.alias("reason"),
         detail.alias("detail"),
     )

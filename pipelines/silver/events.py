@@ -31,12 +31,17 @@ SESSION_COLUMNS = (
     "session_bot_reason",
     "is_countable",
 )
-_OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
+OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
 
-_IDENTITY = ("anonymous_id", "user_id", "visitor_id")
+# What copies of any date share in its place; any date will do, since all events of their site share it.
+_ANY_DATE = date(1970, 1, 1)
+
+_IDENTITY = ("anonymous_id", "user_id", "client_session_id", "visitor_id")
 
 # Columns by whose dates derived tables are sliced.
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
+# Where a stored event stands: in its slices, and under which date of its key.
+_PLACE_COLUMNS = (*SLICE_COLUMNS, "event_utc_date")
 
 
 def received(judged: Sequence[DataFrame]) -> DataFrame:
@@ -45,13 +50,30 @@ def received(judged: Sequence[DataFrame]) -> DataFrame:
     return records.withColumn("raw", F.when(F.col("reason").isNotNull(), F.col("raw")))
 
 
-def copied(records: DataFrame) -> DataFrame:
-    """Hashes of the keys that several accepted records share: (`_key`). They are few where few events were repeated."""
-    accepted = records.where("reason is null").select(_key_hash())
+def copies_of_any_time(context: RunContext) -> bool:
+    """Whether a site takes records with one event id for one event whatever their dates."""
+    return any(site.dedupe == "any_time" for site in (context.sites.defaults, *context.sites.sites.values()))
+
+
+def is_of_any_time(context: RunContext) -> Column:
+    """Whether the event's site does."""
+    return context.by_site(lambda site: site.dedupe) == "any_time"
+
+
+def _shared_date(context: RunContext) -> Column:
+    """With site and event id, what copies of an event share: its UTC date, or nothing."""
+    if not copies_of_any_time(context):
+        return F.col("event_utc_date")
+    return F.when(is_of_any_time(context), F.lit(_ANY_DATE)).otherwise(F.col("event_utc_date"))
+
+
+def copied(records: DataFrame, *, context: RunContext) -> DataFrame:
+    """Hashes of what the copies of an event share (`_key`), of accepted ones. They are few where few were repeated."""
+    accepted = records.where("reason is null").select(_copies_hash(context))
     return accepted.groupBy("_key").agg(F.count("*").alias("copies")).where("copies > 1").select("_key")
 
 
-def candidates(records: DataFrame, several: DataFrame | None) -> DataFrame:
+def candidates(records: DataFrame, several: DataFrame | None, *, context: RunContext) -> DataFrame:
     """The records of `received` and their place among the copies of an event.
 
     Grain: one row per record. `arrival`: 1 for the copy that arrived first, by which repeats are booked whatever the
@@ -61,8 +83,8 @@ def candidates(records: DataFrame, several: DataFrame | None) -> DataFrame:
     alone = {"arrival": F.lit(1), "first_source": F.col("source"), "is_least": F.lit(True)}
     if several is None:
         return records.withColumns(alone)
-    keyed = records.withColumns({"_key": F.when(F.col("reason").isNull(), _key_hash())})
-    copies = Window.partitionBy("_key", *KEY)
+    keyed = records.withColumns({"_key": F.when(F.col("reason").isNull(), _copies_hash(context))})
+    copies = Window.partitionBy("_key", "site_id", "event_id", _shared_date(context))
     arrived = [F.col("batch_id"), F.col("origin"), F.col("position")]
     by_arrival = copies.orderBy(*arrived)
     # The winner by comparison with the least, so that the order of arrival is the only one that rows are sorted by.
@@ -78,33 +100,45 @@ def candidates(records: DataFrame, several: DataFrame | None) -> DataFrame:
     return single.unionByName(ranked).drop("_key")
 
 
-def _key_hash() -> Column:
-    return F.xxhash64(*KEY).alias("_key")
+def _copies_hash(context: RunContext) -> Column:
+    return F.xxhash64("site_id", "event_id", _shared_date(context)).alias("_key")
 
 
 def build(winners: DataFrame, *, context: RunContext) -> DataFrame:
     """The whole table from winners alone: what a first load and a rebuild write."""
-    return sessionize.build(winners.select(*_OWN_COLUMNS), context=context).select(*CONTRACT.column_names)
+    return sessionize.build(winners.select(*OWN_COLUMNS), context=context).select(*CONTRACT.column_names)
 
 
-def against_stored(accepted: DataFrame, stored: DataFrame) -> DataFrame:
-    """Compare candidates with the stored events of the same key.
+def against_stored(accepted: DataFrame, stored: DataFrame, *, context: RunContext) -> DataFrame:
+    """Compare candidates with the stored events that they are copies of.
 
-    `stored` may be limited to the days of the candidates and their neighbours. Adds `_old` (the stored event's order,
-    visitor and slices; null for a new event), `is_repeat` (an earlier arrival holds the key) and `is_winner`.
+    `stored` may be limited to the days of the candidates and their neighbours, and those of copies elsewhere. Adds
+    `_old` (the stored event's order, visitor, date of its key and slices; null for a new event), `is_repeat` (an
+    earlier arrival is the same event) and `is_winner`.
     """
-    old = stored.select(
-        *KEY,
-        F.struct(*_order_struct(), *_IDENTITY, "session_id", "first_source", *SLICE_COLUMNS).alias("_old"),
-    )
+    shared = ["site_id", "event_id", "_shared_date"]
+    old = stored.withColumn("_shared_date", _shared_date(context)).select(*shared, _as_stored().alias("_old"))
     mine = F.struct(*_order_struct())
     theirs = F.struct("_old.event_time", "_old.sequence", "_old.record_hash")
     return (
-        accepted.join(old, on=KEY, how="left")
+        accepted.withColumn("_shared_date", _shared_date(context))
+        .join(old, on=shared, how="left")
+        .drop("_shared_date")
         .withColumn("is_repeat", (F.col("arrival") > 1) | F.col("_old").isNotNull())
         .withColumn("is_winner", F.col("is_least") & (F.col("_old").isNull() | (mine < theirs)))
         .withColumn("first_source", F.coalesce("_old.first_source", "first_source"))
     )
+
+
+def _as_stored() -> Column:
+    return F.struct(*_order_struct(), *_IDENTITY, "session_id", "first_source", *_PLACE_COLUMNS)
+
+
+def renamed(stored: DataFrame, visitors: DataFrame) -> DataFrame:
+    """The stored events that `visitors` (KEY, `visitor_id`) holds, with that visitor, as inserts in their own place."""
+    told = visitors.select(*KEY, F.col("visitor_id").alias("_visitor"))
+    mine = stored.join(told, on=KEY, how="inner").withColumn("_old", _as_stored())
+    return mine.withColumn("visitor_id", F.col("_visitor")).select(*OWN_COLUMNS, "_old")
 
 
 def touched_sessions(inserts: DataFrame, near: DataFrame, *, context: RunContext) -> DataFrame:
@@ -185,24 +219,24 @@ def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> 
     """Rows of silver.events that differ once the inserts are in: the inserts, and stored events of their sessions.
 
     `affected`: every stored event of the touched sessions; `_person` is whom it belongs to from now on. Returns the
-    contract's columns and `_old` (the slices that a stored row leaves; null for a new event).
+    contract's columns, `_old` (the slices that a stored row leaves; null for a new event) and `was_event_utc_date`.
     """
-    stay = affected.join(inserts.select(*KEY), on=KEY, how="left_anti")
+    stay = affected.join(stored_keys(inserts), on=KEY, how="left_anti")
     changeable = (*SESSION_COLUMNS, "person_id")
     everything = stay.select(
-        *_OWN_COLUMNS, F.struct(*changeable).alias("_before"), F.struct(*SLICE_COLUMNS).alias("_old"), "_person"
+        *OWN_COLUMNS, F.struct(*changeable).alias("_before"), F.struct(*_PLACE_COLUMNS).alias("_old"), "_person"
     ).unionByName(
         inserts.select(
-            *_OWN_COLUMNS,
+            *OWN_COLUMNS,
             F.lit(None).cast(_struct_type(changeable)).alias("_before"),
-            F.struct(*[F.col(f"_old.{name}").alias(name) for name in SLICE_COLUMNS]).alias("_old"),
+            F.struct(*[F.col(f"_old.{name}").alias(name) for name in _PLACE_COLUMNS]).alias("_old"),
             F.col("person_id").alias("_person"),
         )
     )
     told = everything.withColumn("person_id", F.col("_person")).drop("_person")
     sessionized = sessionize.build(told, context=context)
     differs = F.col("_before").isNull() | ~F.struct(*changeable).eqNullSafe(F.col("_before"))
-    return sessionized.where(differs).select(*CONTRACT.column_names, "_old")
+    return sessionized.where(differs).select(*CONTRACT.column_names, "_old", _stored_date())
 
 
 def with_persons(stored: DataFrame, persons: DataFrame | None) -> DataFrame:
@@ -217,7 +251,17 @@ def handed_over(stored: DataFrame, persons: DataFrame) -> DataFrame:
     """The stored events that `persons` (KEY, `_person`) holds, as `changes` returns them: nothing else about them
     changes, and they stay in their slices."""
     mine = stored.join(persons.select(*KEY, "_person"), on=KEY, how="inner").withColumn("person_id", F.col("_person"))
-    return mine.select(*CONTRACT.column_names, F.struct(*SLICE_COLUMNS).alias("_old"))
+    old = F.struct(*_PLACE_COLUMNS).alias("_old")
+    return mine.select(*CONTRACT.column_names, old, F.col("event_utc_date").alias("was_event_utc_date"))
+
+
+def stored_keys(inserts: DataFrame) -> DataFrame:
+    """The keys of the stored events that inserts replace; of new ones their own, which nothing stored has."""
+    return inserts.select("site_id", "event_id", _stored_date().alias("event_utc_date"))
+
+
+def _stored_date() -> Column:
+    return F.coalesce("_old.event_utc_date", "event_utc_date").alias("was_event_utc_date")
 
 
 def places() -> list[Column]:

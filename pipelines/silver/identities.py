@@ -11,8 +11,14 @@ from pipelines.silver.sessionize import event_order
 
 DEVICE = ["site_id", "anonymous_id"]
 _PLACE = ("event_time", "sequence", "event_id")
-SEEN = (*DEVICE, *_PLACE, "user_id")
+SEEN = (*DEVICE, *_PLACE, "user_id", "visitor_id")
 """All that `build` reads of an event."""
+
+
+def of_devices(events: DataFrame) -> DataFrame:
+    """The events that have a device; `anonymous_id` is its visitor, so that an alias (aliases.py) is one device with
+    whom it is an alias of."""
+    return events.where(F.col("anonymous_id").isNotNull()).withColumn("anonymous_id", F.col("visitor_id"))
 
 
 def is_identified() -> Column:
@@ -27,7 +33,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     the event is the first of the stretch: `valid_from` alone repeats where a device changes hands within an instant.
     """
     device = Window.partitionBy(*DEVICE).orderBy(*event_order())
-    seen = events.where(is_identified()).select(*SEEN)
+    seen = of_devices(events.where(is_identified()).select(*SEEN))
     changes_hands = ~F.col("user_id").eqNullSafe(F.col("_before"))
     starts = seen.withColumn("_before", F.lag("user_id").over(device)).where(changes_hands)
     return starts.select(
@@ -52,7 +58,7 @@ def link(events: DataFrame, identities: DataFrame, *, few: bool = True) -> DataF
     )
     is_anonymous = F.col("user_id").isNull() & F.col("anonymous_id").isNotNull()
     # An event that has nothing to look up gets a key of its own: nulls would all be joined in one task.
-    device = F.when(is_anonymous, F.col("anonymous_id")).otherwise(F.concat(F.lit("\x00"), "event_id"))
+    device = F.when(is_anonymous, F.col("visitor_id")).otherwise(F.concat(F.lit("\x00"), "event_id"))
     place = F.struct(*_PLACE)
     before = F.filter("_links", lambda found: F.struct(*[found[name] for name in _PLACE]) <= place)
     linked = F.coalesce(F.get(before, F.size(before) - 1)["user"], F.get("_links", F.lit(0))["user"])
@@ -79,7 +85,7 @@ def changed_devices(inserts: DataFrame, identities: DataFrame) -> DataFrame:
         "user_id",
         F.lit(True).alias("_is_known"),
     )
-    said = inserts.where(is_identified()).select(*SEEN, F.lit(False).alias("_is_known"))
+    said = of_devices(inserts.where(is_identified())).select(*known.columns[:-1], F.lit(False).alias("_is_known"))
     device = Window.partitionBy(*DEVICE).orderBy(*event_order(), F.desc("_is_known"))
     holds = F.last(F.when(F.col("_is_known"), F.col("user_id")), ignorenulls=True).over(
         device.rowsBetween(Window.unboundedPreceding, Window.currentRow)
@@ -90,10 +96,8 @@ def changed_devices(inserts: DataFrame, identities: DataFrame) -> DataFrame:
         .where(~F.col("_is_known") & ~F.col("user_id").eqNullSafe(F.col("_holds")))
         .select(*DEVICE)
     )
-    was, now = (
-        F.struct(*[F.col(place + name).alias(name) for name in ("anonymous_id", "user_id", "event_time", "sequence")])
-        for place in ("_old.", "")
-    )
+    told = ("anonymous_id", "visitor_id", "user_id", "event_time", "sequence")
+    was, now = (F.struct(*[F.col(place + name).alias(name) for name in told]) for place in ("_old.", ""))
     was_identified = F.col("_old.anonymous_id").isNotNull() & F.col("_old.user_id").isNotNull()
     goes = inserts.where(was_identified & (was != now))
-    return otherwise.unionByName(goes.select("site_id", "_old.anonymous_id")).distinct()
+    return otherwise.unionByName(goes.select("site_id", F.col("_old.visitor_id").alias("anonymous_id"))).distinct()

@@ -22,9 +22,10 @@ from pipelines.quality.gate import Measured
 from pipelines.run import Run
 from pipelines.silver import canonical
 from pipelines.silver import events as silver_events
+from pipelines.silver.pseudonyms import record_hash
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
-from pipelines.steps import holds, links, lookups, repair, requests
+from pipelines.steps import aliases, holds, links, lookups, repair, requests
 
 _DAY = timedelta(days=1)
 
@@ -67,7 +68,8 @@ class Work:
 
 
 def conform(run: Run) -> None:
-    """Bring silver.events, and silver.identities with it, up to the last batch."""
+    """Bring silver.events, and what is kept beside it, up to the last batch."""
+    aliases.catch_up(run)
     links.catch_up(run)
     _release_where_the_mapping_is_back(run)
     while (work := _outstanding(run.lake)) is not None:
@@ -153,10 +155,11 @@ def _take_in(run: Run, work: Work, note: StepNote) -> None:
         repair.write_all(run, candidates, totals["accepted"], work.target)
     else:
         accepted = candidates.where("reason is null")
-        compared, totals["accepted"], totals["repeats"] = repair.compare(run, accepted, totals["days"])
+        compared, seen = repair.compare(run, accepted, totals["days"])
+        totals |= {"accepted": seen["new"], "repeats": seen["repeats"]}
         if totals["repeats"]:
             _write_repeats(run, compared.where("is_repeat"), work)
-        repair.insert(run, compared.where("is_winner"), totals["days"], work.target)
+        repair.insert(run, compared.where("is_winner"), [*totals["days"], *seen["days"]], work.target)
     note.words = f"{totals['accepted']:,} accepted, {totals['repeats']:,} repeats, {totals['refused']:,} refused"
     note.fields = {"events_processed": totals["received"], "batch_id": work.target, "held": len(work.held)}
     note.fields |= {name: totals[name] for name in ("accepted", "repeats", "refused")}
@@ -172,7 +175,8 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
     within = f"event_date >= date'{first}' and event_date <= date'{last}'"
     stored = run.lake.read("silver.events").where(within)
     bronze = run.lake.read("bronze.events").select(*canonical.META)
-    records = bronze.join(stored.select("record_hash").distinct(), F.md5("raw") == F.col("record_hash"), "left_semi")
+    is_theirs = record_hash(F.col("raw"), run.context) == F.col("record_hash")
+    records = bronze.join(stored.select("record_hash").distinct(), is_theirs, "left_semi")
     names = sorted({source for source, _ in run.lake.records_by_batch("bronze.events")})
     frames = [
         canonical.build(records.where(F.col("source") == name), source_of(run, name), context=run.context)
@@ -180,7 +184,7 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
     ]
     accepted = _among_copies(run, frames).where(f"reason is null and is_least and {within}")
     again, found, _ = run.lake.checkpoint(
-        silver_events.against_stored(accepted, stored).where("record_hash = _old.record_hash")
+        silver_events.against_stored(accepted, stored, context=run.context).where("record_hash = _old.record_hash")
     )
     expected = run.lake.rows("silver.events", f"select count(*) as n from t where {within}")[0]["n"]
     if found != expected:
@@ -264,10 +268,10 @@ def _among_copies(run: Run, judged: list[DataFrame]) -> DataFrame:
     lake = run.lake
     records, rows, _ = lake.checkpoint(silver_events.received(judged))
     enriched = lookups.enriched(run, records, rows)
-    several, shared, _ = lake.checkpoint(silver_events.copied(records))
+    several, shared, _ = lake.checkpoint(silver_events.copied(records, context=run.context))
     if not shared:
-        return silver_events.candidates(enriched, None)
-    return lake.checkpoint(silver_events.candidates(enriched, several))[0]
+        return silver_events.candidates(enriched, None, context=run.context)
+    return lake.checkpoint(silver_events.candidates(enriched, several, context=run.context))[0]
 
 
 # --- what it says -------------------------------------------------------------------------------------------------

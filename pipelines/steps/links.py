@@ -1,7 +1,4 @@
-"""silver.identities beside silver.events: which of its rows change, and which stored events change hands by that.
-
-It is written right after silver.events, of which it is a function; where a run died between the two it is made anew.
-"""
+"""silver.identities beside silver.events: which of its rows change, and which stored events change hands by that."""
 
 from __future__ import annotations
 
@@ -11,12 +8,11 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.contracts import contract
 from pipelines.lake import Staged
-from pipelines.quality import gate
 from pipelines.run import Run
 from pipelines.silver import events as silver_events
 from pipelines.silver import identities
+from pipelines.steps import beside
 
 _TABLE = "silver.identities"
 
@@ -28,32 +24,25 @@ FEW = 500_000
 class Links:
     """What a batch changes.
 
-    `now`: the rows of silver.identities for the devices of the batch, as they are to be. `rows`: those of devices of
-    which some change, None where none does; `removes`: besides, rows of these `devices` go. `persons`: stored events
-    that belong to another person from now on (key, session_id, `_person`), None for none; `days`: their dates.
+    `now`: the rows of silver.identities for the devices of the batch, as they are to be. `changed`: those of devices of
+    which some change, None where none does. `persons`: stored events that belong to another person from now on (key,
+    session_id, `_person`), None for none; `days`: their dates.
     """
 
     now: DataFrame
-    rows: Staged | None = None
-    removes: bool = False
-    devices: DataFrame | None = None
+    changed: beside.Part | None = None
     persons: DataFrame | None = None
     days: tuple[date, ...] = ()
 
 
 def catch_up(run: Run) -> None:
     """Make silver.identities anew where it does not reflect silver.events."""
-    lake = run.lake
-    if lake.touched_since("silver.events", lake.batch(_TABLE), "event_date"):
-        with run.progress.step(_TABLE) as note, lake.expecting(lake.count("silver.events")):
-            staged = everything(run, lake.read("silver.events"))
-            lake.overwrite(_TABLE, staged, lake.batch("silver.events"), {})
-            note.words = f"{staged.rows:,} rows, made anew"
+    beside.catch_up(run, _TABLE, everything)
 
 
 def everything(run: Run, events: DataFrame) -> Staged:
     """The whole table from all events."""
-    return _staged(run, identities.build(events, context=run.context))
+    return beside.staged(run, _TABLE, identities.build(events, context=run.context))
 
 
 def changes(run: Run, inserts: DataFrame, stored: DataFrame) -> Links:
@@ -64,50 +53,31 @@ def changes(run: Run, inserts: DataFrame, stored: DataFrame) -> Links:
     """
     lake, context = run.lake, run.context
     before = lake.read(_TABLE)
-    concerned = inserts.select(*identities.DEVICE).where("anonymous_id is not null").distinct()
+    concerned = identities.of_devices(inserts).select(*identities.DEVICE).distinct()
     of_batch = before.join(F.broadcast(concerned), on=identities.DEVICE, how="left_semi")
     devices, found, _ = lake.checkpoint(identities.changed_devices(inserts, of_batch))
     if not found:
         return Links(of_batch)
-    columns = (*identities.SEEN, "event_utc_date", "event_date", "visitor_id", "session_id", "person_id")
+    columns = (*identities.SEEN, "event_utc_date", "event_date", "session_id", "person_id")
     history, _, _ = lake.checkpoint(
-        stored.select(*columns)
+        identities.of_devices(stored.select(*columns))
         .join(F.broadcast(devices), on=identities.DEVICE, how="left_semi")
-        .join(inserts.select(*silver_events.KEY), on=silver_events.KEY, how="left_anti")
+        .join(silver_events.stored_keys(inserts), on=silver_events.KEY, how="left_anti")
     )
-    coming = inserts.select(*identities.SEEN).join(devices, on=identities.DEVICE, how="left_semi")
-    rows = _staged(run, identities.build(history.select(*identities.SEEN).unionByName(coming), context=context))
-    linked = identities.link(history.withColumn("_was", F.col("person_id")), rows.frame)
+    coming = identities.of_devices(inserts.select(*identities.SEEN)).join(
+        devices, on=identities.DEVICE, how="left_semi"
+    )
+    seen = history.select(*identities.SEEN).unionByName(coming)
+    changed = beside.part(run, _TABLE, identities.build(seen, context=context), devices)
+    linked = identities.link(history.withColumn("_was", F.col("person_id")), changed.rows.frame)
     persons, moved, measured = lake.checkpoint(
         linked.where("person_id <> _was").withColumn("_person", F.col("person_id")),
         F.collect_set("event_date").alias("days"),
     )
-    mine = before.join(F.broadcast(devices), on=identities.DEVICE, how="left_semi")
-    gone = mine.join(rows.frame, on=list(contract(_TABLE).key), how="left_anti")
-    now = of_batch.join(devices, on=identities.DEVICE, how="left_anti").unionByName(rows.frame)
-    return Links(now, rows, not gone.isEmpty(), devices, persons if moved else None, tuple(sorted(measured["days"])))
+    now = of_batch.join(devices, on=identities.DEVICE, how="left_anti").unionByName(changed.rows.frame)
+    return Links(now, changed, persons if moved else None, tuple(sorted(measured["days"])))
 
 
 def write(run: Run, links: Links, batch: int) -> None:
     """Bring the table to the batch, once silver.events is there."""
-    lake = run.lake
-    if links.rows is None:
-        lake.mark(_TABLE, batch, {})
-    elif links.removes:
-        assert links.devices is not None
-        others = lake.read(_TABLE).join(links.devices, on=identities.DEVICE, how="left_anti")
-        # Spark 4.2 fails on a checkpoint of a union with a checkpoint ("key not found"), not with its distinct rows.
-        rows = others.unionByName(links.rows.frame.distinct())
-        lake.overwrite(_TABLE, lake.stage(_TABLE, rows), batch, {})
-    else:
-        lake.upsert(_TABLE, links.rows, batch, {}, "true")
-
-
-def _staged(run: Run, rows: DataFrame) -> Staged:
-    """Rows computed, and judged by the contract."""
-    checks = contract(_TABLE).row_checks()
-    staged = run.lake.stage(_TABLE, rows, gate.violations(checks))
-    if staged.rows:
-        judged = gate.row_rules(checks, staged.measured, staged.rows, expected=True)
-        run.judge("bronze→silver", _TABLE, judged, staged.rows)
-    return staged
+    beside.write(run.lake, _TABLE, links.changed, batch)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.errors import ConfigurationError
 from pipelines.run import Run
+from pipelines.silver import aliases, identities, sessionize
 from pipelines.silver import events as silver_events
-from pipelines.silver import identities, sessionize
 from pipelines.slices import EVERYTHING, Slices
+from pipelines.steps import aliases as aliases_of
 from pipelines.steps import links as links_of
 
 
 def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     """Replace the table by the winners: the first load, and a rebuild."""
     winners = candidates.where("reason is null and is_least")
+    named = None
+    if aliases.are_wanted(run.context):
+        named = aliases_of.everything(run, winners)
+        winners = aliases.apply(winners, named.frame, few=named.rows <= links_of.FEW)
     links = links_of.everything(run, winners)
     few = links.rows <= links_of.FEW
     linked = identities.link(winners, links.frame, few=few) if links.rows else winners
@@ -25,21 +32,50 @@ def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     touched = dict.fromkeys(silver_events.SLICE_COLUMNS, EVERYTHING)
     fits = run.lake.fits_page(events)
     run.lake.overwrite("silver.events", run.lake.stage("silver.events", rows) if fits else rows, batch, touched)
+    aliases_of.write_all(run, named, batch)
     run.lake.overwrite("silver.identities", links, batch, {})
 
 
-def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFrame, int, int]:
-    """Accepted records beside the stored events of their keys; how many are new events, and how many repeats.
+def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFrame, dict[str, Any]]:
+    """Accepted records beside the stored events that they are copies of.
 
-    `days`: the records' local dates.
+    `days`: the records' local dates. Says how many are `new` events, how many `repeats`, and on which local `days`
+    stored ones are replaced.
     """
-    near = silver_events.near(days, run.lake.read("silver.events"), context=run.context)
+    stored = run.lake.read("silver.events")
+    around = {*days, *_days_of_copies(run, accepted, stored)}
+    near = silver_events.near(sorted(around), stored, context=run.context)
+    is_replaced = F.col("is_winner") & F.col("_old").isNotNull()
     compared, _, seen = run.lake.checkpoint(
-        silver_events.against_stored(accepted, near),
+        silver_events.against_stored(accepted, near, context=run.context),
         F.count_if("is_repeat").alias("repeats"),
         F.count_if(~F.col("is_repeat")).alias("new"),
+        F.collect_set(F.when(is_replaced, F.col("_old.event_date"))).alias("days"),
     )
-    return compared, seen["new"], seen["repeats"]
+    return compared, seen
+
+
+def _days_of_copies(run: Run, accepted: DataFrame, stored: DataFrame) -> list[date]:
+    """Local dates of stored events that records of sites with `dedupe: any_time` are copies of: one read of the ids of
+    all history of these sites, which no other site pays for.
+
+    Raises ConfigurationError where stored events are copies of each other, as they may be by another rule.
+    """
+    if not silver_events.copies_of_any_time(run.context):
+        return []
+    ids = ["site_id", "event_id"]
+    any_time = silver_events.is_of_any_time(run.context)
+    mine = accepted.where(any_time).select(*ids).distinct()
+    copies = stored.where(any_time).select(*ids, "event_date").join(F.broadcast(mine), on=ids, how="left_semi")
+    found = copies.groupBy(*ids).agg(F.min("event_date").alias("day"), F.count("*").alias("events"))
+    row = found.agg(
+        F.collect_set("day").alias("days"), F.min(F.when(F.col("events") > 1, F.col("site_id"))).alias("site_id")
+    ).collect()[0]
+    if row["site_id"] is not None:
+        raise ConfigurationError(
+            f"sites.{row['site_id']}.dedupe: events stored by another rule share an id: run jobs/rebuild.py"
+        )
+    return list(row["days"])
 
 
 def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> None:
@@ -47,6 +83,8 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     hand over what belongs to another person by what they say."""
     lake, context = run.lake, run.context
     stored = lake.read("silver.events")
+    named = aliases_of.changes(run, inserts, stored)
+    inserts, days = named.inserts, [*days, *named.days]
     links = links_of.changes(run, inserts, stored)
     sessions, starts = _touched_sessions(run, inserts, {*days, *_days_of_client_sessions(run, inserts)}, stored)
     affected = stored.where(starts.predicate("session_date")).join(
@@ -59,10 +97,12 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
         elsewhere = links.persons.join(sessions, on=["site_id", "session_id"], how="left_anti")
         theirs = stored.where(F.col("event_date").isin(*links.days))
         changed = changed.unionByName(silver_events.handed_over(theirs, elsewhere))
-    staged = lake.stage("silver.events", changed, silver_events.places())
+    moves = ["event_utc_date"] if silver_events.copies_of_any_time(context) else []
+    staged = lake.stage("silver.events", changed, silver_events.places(), moves)
     touched = silver_events.touched(staged.measured)
     where = " or ".join(f"old.event_date = date'{day}'" for day in touched["event_date"].all_dates())
     lake.upsert("silver.events", staged, batch, touched, where)
+    aliases_of.write(run, named, batch)
     links_of.write(run, links, batch)
 
 

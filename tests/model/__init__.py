@@ -17,6 +17,7 @@ from pipelines.funnels import Funnels
 from pipelines.settings import Settings, Sites
 
 from . import activity, gold, kpis, silver, traffic
+from .aliases import aliases, apply
 from .anomalies import session_anomalies
 from .funnels import funnel_daily
 from .identities import identities, link
@@ -43,7 +44,9 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
     no particular order, that hold the comparable columns of the table's contract less UNSPECIFIED_COLUMNS; "duplicates"
     is the number of candidates that lost to another of the same identity.
     """
-    distinct = deduplicate(events)
+    distinct = deduplicate(events, sites, settings.privacy.key())
+    alias_rows = aliases(distinct, sites)
+    apply(distinct, alias_rows)
     link(distinct)
     sessions = sessionize(distinct, sites, settings)
     user_days = silver.user_days(sessions)
@@ -57,6 +60,7 @@ def run(events: list[Row], sites: Sites, funnels: Funnels, settings: Settings, a
     return {
         "silver.events": event_rows,
         "silver.sessions": session_rows,
+        "silver.aliases": alias_rows,
         "silver.identities": identities(distinct),
         "silver.user_days": user_days,
         "gold.active_users_daily": activity.active_users_daily(user_days, sites),

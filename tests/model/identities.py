@@ -8,11 +8,11 @@ from .sessions import Row, first_known, in_order
 
 
 def _identified(events: list[Row]) -> dict[tuple[str, str], list[Row]]:
-    """By device: its events that name a user, in order."""
+    """By device: its events that name a user, in order. An alias is one device with whom it is an alias of."""
     found: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for event in in_order(events):
         if event["anonymous_id"] is not None and event["user_id"] is not None:
-            found[event["site_id"], event["anonymous_id"]].append(event)
+            found[event["site_id"], event["visitor_id"]].append(event)
     return found
 
 
@@ -22,7 +22,7 @@ def link(events: list[Row]) -> None:
     for event in events:
         linked = None
         if event["user_id"] is None and event["anonymous_id"] is not None:
-            seen = identified.get((event["site_id"], event["anonymous_id"]), [])
+            seen = identified.get((event["site_id"], event["visitor_id"]), [])
             ranked = in_order([*seen, event])
             place = next(number for number, other in enumerate(ranked) if other is event)
             nearest = first_known([*reversed(ranked[:place]), *ranked[place + 1 :]])

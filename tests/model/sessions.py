@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -30,6 +32,8 @@ CANDIDATE_COLUMNS = (
     *("is_bot", "bot_reason", "is_test_user", "properties", "source", "record_hash"),
 )
 """What a candidate event brings along; everything else in silver.events is worked out here."""
+
+NO_SITES = Sites()
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -64,18 +68,38 @@ def in_order(events: Iterable[Row]) -> list[Row]:
     return sorted(events, key=lambda event: (event["event_time"], _nulls_first(event["sequence"]), event["event_id"]))
 
 
+def keyed_hash(value: str | None, key: str) -> str | None:
+    """What is stored in place of an identifier."""
+    return None if value is None else hmac.new(key.encode(), value.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _without_names(url: str | None, site: Site, key: str) -> str | None:
+    """The address with the hash of whom it names."""
+    if url is None or site.link_parameter is None:
+        return url
+    return re.sub(f"(?<=[?&]{site.link_parameter}=)[^&#]*", lambda named: str(keyed_hash(named[0], key)), url)
+
+
 # --- duplicates and identity ----------------------------------------------------------------------------------------
 
 
-def deduplicate(candidates: Iterable[Row]) -> list[Row]:
-    """One candidate for each (site, event_id, UTC date): the least by time, sequence (null first), hash of the record.
+def deduplicate(candidates: Iterable[Row], sites: Sites = NO_SITES, key: str = "") -> list[Row]:
+    """One candidate for each (site, event_id, UTC date, or event_id alone where the site looks for copies of any time):
+    the least by time, sequence (null first), hash of the record.
 
-    The survivors carry their visitor; their person needs all of them (see identities.py).
+    The survivors carry their visitor; their person needs all of them (see identities.py). `key`: of keyed hashes.
     """
-    rivals: dict[tuple[str, str, date], list[Row]] = defaultdict(list)
+    hashes_any = any(site.privacy.hash_identifiers for site in (sites.defaults, *sites.sites.values()))
+    rivals: dict[tuple[str, str, date | None], list[Row]] = defaultdict(list)
     for candidate in candidates:
         event: Row = {column: candidate.get(column) for column in CANDIDATE_COLUMNS}
-        rivals[event["site_id"], event["event_id"], utc_date(event)].append(event)
+        if sites.of(event["site_id"]).privacy.hash_identifiers:
+            event |= {name: keyed_hash(event[name], key) for name in ("user_id", "anonymous_id", "client_session_id")}
+            event["page_url"] = _without_names(event["page_url"], sites.of(event["site_id"]), key)
+        if hashes_any:
+            event["record_hash"] = keyed_hash(event["record_hash"], key)
+        of_any_time = sites.of(event["site_id"]).dedupe == "any_time"
+        rivals[event["site_id"], event["event_id"], None if of_any_time else utc_date(event)].append(event)
     winners = []
     for group in rivals.values():
         winner = min(group, key=lambda e: (e["event_time"], _nulls_first(e["sequence"]), e["record_hash"]))

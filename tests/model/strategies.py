@@ -20,6 +20,7 @@ from pipelines.enrichment import channels
 from pipelines.funnels import Exclusion, Funnel, Funnels, FunnelStep
 from pipelines.settings import (
     ConversionRule,
+    PrivacyRule,
     SessionRule,
     Settings,
     Site,
@@ -43,26 +44,31 @@ SITES = Sites(
             timezone="Europe/Berlin",
             test_users=TestUserRule(rule="exclude_events"),
             single_event_duration="zero",
+            link_parameter="visit",
         ),
         "app": Site(
             timezone="America/New_York",
             session=SessionRule(key="client"),
             test_users=TestUserRule(rule="exclude_events"),
             activity_threshold=2,
+            dedupe="any_time",
         ),
         "docs": Site(
             timezone="Asia/Kathmandu",
             session=SessionRule(key="client", gap_seconds=600),
             conversion=ConversionRule(end_page="/checkout"),
             count_bots=True,
+            privacy=PrivacyRule(hash_identifiers=True),
         ),
         "cuts": Site(
             timezone="Europe/Berlin",
             session=SessionRule(max_duration_seconds=3600, break_on_campaign=True, break_at_midnight=True),
+            dedupe="any_time",
         ),
     }
 )
-"""Both session keys, all that cuts sessions, both rules on test users, both conversions; zones of all kinds."""
+"""Both session keys, all that cuts sessions, both rules on test users and on duplicates, both conversions; hashed ids,
+visitors handed over; zones of all kinds."""
 
 _BUYING = (
     FunnelStep(name="See", event_type="page_view"),
@@ -144,6 +150,9 @@ VISITORS: tuple[tuple[str | None, str | None], ...] = (
 
 LOGINS = (None, None, None, "ann", "bob")
 """User id from some event of the stream on; null: as before."""
+
+NAMED = (None, None, "device-1", "device-2", "ann")
+"""Whom a stream's first event names as the visitor on another domain, where the site has a parameter for it."""
 
 CLIENT_SESSIONS = (None, "c1", "c2")
 
@@ -227,7 +236,8 @@ MARKS: tuple[Row, ...] = (
 )
 
 SHARED_IDS = (None, None, None, None, "e1", "e2")
-"""Event ids that come again: on the same date a duplicate, on another a different event; null: an id of its own."""
+"""Event ids that come again: on the same date a duplicate, on another a different event, unless the site says
+otherwise; null: an id of its own."""
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -256,11 +266,15 @@ def _stream(choose: Choose, site_id: str, length: int, number: int) -> list[Row]
     client_session_id = choose(CLIENT_SESSIONS)
     pauses = choose((PAUSES,) * 7 + (HASTE,))
     time = choose(STARTS)
-    events = []
+    parameter = SITES.of(site_id).link_parameter
+    events: list[Row] = []
     for _ in range(length):
         user_id = choose(LOGINS) or user_id
         if choose((False, False, True)):
             client_session_id = choose(CLIENT_SESSIONS)
+        named = choose(NAMED) if parameter and not events else None
+        address = f"/?{parameter}={named}"
+        landing = {"event_type": "page_view", "page_path": "/", "page_url": address} if named else {}
         is_nobody = anonymous_id is None and user_id is None and client_session_id is None
         content = {
             "site_id": site_id,
@@ -272,6 +286,7 @@ def _stream(choose: Choose, site_id: str, length: int, number: int) -> list[Row]
             "user_id": user_id,
             "client_session_id": "c1" if is_nobody else client_session_id,
             **choose(KINDS),
+            **landing,
             **choose(MARKS),
         }
         events.append(_made(number, content))

@@ -9,11 +9,17 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines import runner
+from pipelines.context import RunContext
+from pipelines.errors import ConfigurationError
+from pipelines.ops.books import Books
+from pipelines.run import Run
 from pipelines.silver import canonical, sessionize
 from pipelines.silver import events as silver_events
+from pipelines.steps import requests
 from tests.conftest import MakeContext
 from tests.rows import Row, events_frame, records_frame
-from tests.runs import CANONICAL, bring_up_to_date, content, land
+from tests.runs import CANONICAL, bring_up_to_date, content, land, new_run
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -35,7 +41,7 @@ def test_the_least_time_wins_and_the_first_arrival_is_no_repeat(spark: SparkSess
     lines = [line("a", 5), line("a", 3), line("a", 3, sequence=1), line("b", 0), "not json", "not json"]
     records = records_frame(spark, CANONICAL.source, lines)
     judged = silver_events.received([canonical.build(records, CANONICAL, context=context())])
-    rows = silver_events.candidates(judged, silver_events.copied(judged))
+    rows = silver_events.candidates(judged, silver_events.copied(judged, context=context()), context=context())
     found = {(r["position"], r["reason"], r["arrival"] == 1, r["is_least"]) for r in rows.collect()}
     assert found == {
         (1, None, True, False),
@@ -60,7 +66,8 @@ def at(event_id: str, minute: float, **more: object) -> Row:
 
 def inserts(spark: SparkSession, context: MakeContext, events: list[Row], table: DataFrame) -> DataFrame:
     ranked = events_frame(spark, events).withColumns({"arrival": F.lit(1), "is_least": F.lit(True)})
-    return silver_events.against_stored(ranked.drop(*silver_events.SESSION_COLUMNS), table).where("is_winner")
+    bare = ranked.drop(*silver_events.SESSION_COLUMNS)
+    return silver_events.against_stored(bare, table, context=context()).where("is_winner")
 
 
 @pytest.mark.fault(
@@ -93,7 +100,8 @@ def test_a_better_copy_replaces_the_stored_event_and_a_worse_one_is_only_a_repea
     table = stored(spark, context, [at("a", 10), at("b", 20)])
     new = [at("a", 5), at("b", 20, record_hash="z"), at("c", 0)]
     ranked = events_frame(spark, new).withColumns({"arrival": F.lit(1), "is_least": F.lit(True)})
-    rows = silver_events.against_stored(ranked.drop(*silver_events.SESSION_COLUMNS), table).collect()
+    bare = ranked.drop(*silver_events.SESSION_COLUMNS)
+    rows = silver_events.against_stored(bare, table, context=context()).collect()
     assert {(r["event_id"], r["is_repeat"], r["is_winner"]) for r in rows} == {
         ("a", True, True),
         ("b", True, False),
@@ -118,3 +126,63 @@ def test_an_event_that_moves_to_an_earlier_time_leaves_nothing_behind(
     assert sorted((row["event_count"], row["duration_seconds"]) for row in found) == [(1, None), (2, 1200.0)]
     journeys = content(tmp_path / "lake", "gold.journey_stats_daily")
     assert [(row["total_journeys"], row["bounce_rate"]) for row in journeys] == [(2, 0.5)]
+
+
+def up_to_silver(spark: SparkSession, root: Path, chosen: RunContext) -> Run:
+    """A run that takes what has landed, without gold."""
+    run = new_run(spark, root / "lake", chosen)
+    runner.take(run, [(CANONICAL, str(root / "landing"))])
+    runner.build_silver(run)
+    assert not run.failures
+    return run
+
+
+@pytest.mark.fault(
+    of="duplicates",
+    injected="copies of one event on several days, the better ones later, with `dedupe: any_time`",
+    holds="one event, on the day of the best copy; both days and the books are right, also after a rebuild of dates",
+)
+def test_with_copies_of_any_time_the_best_one_takes_the_event_to_its_own_day(
+    spark: SparkSession, context: MakeContext, tmp_path: Path
+) -> None:
+    made = context(sites={"shop": {"dedupe": "any_time"}})
+    day = 24 * 60
+    other = line("b", 5 * day, site_id="blog")
+    arrivals = (
+        [line("a", 0), line("b", 10), line("c", 20), line("b", 10 + 2 * day), line("b", 10, site_id="blog"), other],
+        [line("b", 9 * day)],
+        [line("b", 3 - 40 * day), line("d", -40 * day), line("b", -20 * day)],
+    )
+    found = []
+    for number, lines in enumerate(arrivals):
+        land(tmp_path / "landing", f"{number}.jsonl", lines)
+        lake = up_to_silver(spark, tmp_path, made).lake
+        places = [
+            (row["event_id"], row["event_time"]) for row in lake.rows("silver.events") if row["site_id"] == "shop"
+        ]
+        sessions = [row for row in content(tmp_path / "lake", "silver.sessions") if row["site_id"] == "shop"]
+        found.append((sorted(places), sorted(row["event_count"] for row in sessions)))
+        books = Books.of(lake).total
+        assert (books.missing, books.accepted) == (0, len(places) + 2)  # the blog's are two events
+    a, c = ("a", NOON), ("c", NOON + timedelta(minutes=20))
+    b, d = ("b", NOON + timedelta(minutes=10)), ("d", NOON - timedelta(days=40))
+    better = ("b", d[1] + timedelta(minutes=3))
+    assert found == [([a, b, c], [3]), ([a, b, c], [3]), ([a, better, c, d], [2, 2])]
+
+    before = content(tmp_path / "lake", "silver.events")
+    run = new_run(spark, tmp_path / "lake", made)
+    run.sources[CANONICAL.source] = CANONICAL
+    requests.add(run, "rebuild", "2025-11-20/2026-01-06")
+    runner.build_silver(run)
+    assert not run.failures
+    assert content(tmp_path / "lake", "silver.events") == before
+
+
+def test_events_that_another_rule_stored_apart_are_named_instead_of_counted_twice(
+    spark: SparkSession, context: MakeContext, tmp_path: Path
+) -> None:
+    land(tmp_path / "landing", "1.jsonl", [line("a", 0), line("a", 2_000)])
+    up_to_silver(spark, tmp_path, context())
+    land(tmp_path / "landing", "2.jsonl", [line("a", 4_000)])
+    with pytest.raises(ConfigurationError, match=r"^sites.shop.dedupe: .* share an id: run jobs/rebuild.py$"):
+        up_to_silver(spark, tmp_path, context(defaults={"dedupe": "any_time"}))

@@ -136,7 +136,7 @@ def test_a_device_changes_where_an_event_says_otherwise_than_its_rows(
     spark: SparkSession, event: Row, old: Row | None, changes: bool
 ) -> None:
     known = table_frame(spark, "silver.identities", [row(10, "ann", "b", 20), row(20, "bob", "e")])
-    names = ("anonymous_id", "user_id", "event_time", "sequence")
+    names = ("anonymous_id", "visitor_id", "user_id", "event_time", "sequence")
     before = F.struct(*[F.col(name).alias(name) for name in names])
     if old is None:
         inserts = events_frame(spark, [event]).withColumn("_old", F.lit(None).cast(_OLD))
@@ -147,7 +147,7 @@ def test_a_device_changes_where_an_event_says_otherwise_than_its_rows(
     assert [tuple(device) for device in found] == ([("shop", "phone")] if changes else [])
 
 
-_OLD = "struct<anonymous_id:string,user_id:string,event_time:timestamp,sequence:bigint>"
+_OLD = "struct<anonymous_id:string,visitor_id:string,user_id:string,event_time:timestamp,sequence:bigint>"
 
 
 def line(event_id: str, minute: float, device: str = "phone", **more: object) -> str:

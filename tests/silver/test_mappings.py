@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
+from pipelines.errors import ConfigurationError
 from pipelines.silver import canonical
 from pipelines.sources import Source
 from tests.conftest import MakeContext
@@ -128,3 +129,57 @@ def test_text_lines_are_read_by_named_groups_and_a_keyed_hash_is_an_hmac(
         digest = hmac.new(key.encode(), "ann\x1fé agent".encode(), hashlib.sha256).hexdigest()[:32]
         expected += [(None, None, digest, "more"), (None, None, digest, None), malformed, malformed]
     assert [(row["reason"], row["detail"], row["anonymous_id"], row["element_text"]) for row in rows] == expected
+
+
+def hashed(value: str, key: str = "the key") -> str:
+    return hmac.new(key.encode(), value.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def test_a_site_may_store_identifiers_as_keyed_hashes_only(spark: SparkSession, context: MakeContext) -> None:
+    """The same person in two sources stays one, also where one source's mapping hashes by itself."""
+    site = {"privacy": {"hash_identifiers": True}, "test_users": {"user_id_pattern": "^test-"}}
+    made = context(sites={"closed": site}, privacy={"hash_key": "the key"})
+    columns = {"site_id": "site", "event_type": "'click'", "event_time": "at"}
+    fields = ["site", "at", "who", "device", "visit"]
+    ids = {"user_id": "who", "anonymous_id": "device", "client_session_id": "visit"}
+    by_site = mapping(fields=fields, columns={**columns, **ids})
+    by_mapping = mapping(fields=fields, columns={**columns, "user_id": {"keyed_hash": ["who"]}})
+    by_line = mapping(fields=fields, columns={**columns, **ids}, event_id="position")
+    records = [
+        {"site": "closed", "at": "2026-01-05", "who": "ann", "device": "phone", "visit": "v1"},
+        {"site": "closed", "at": "2026-01-05", "who": "test-1"},
+        {"site": "open", "at": "2026-01-05", "who": "ann"},
+    ]
+    lines = [json.dumps(record) for record in records]
+    sources = {"1": by_site, "2": by_mapping, "3": by_line}
+    rows = collected(
+        [canonical.build(records_frame(spark, name, lines), each, context=made) for name, each in sources.items()]
+    )
+    names = ("user_id", "anonymous_id", "client_session_id", "visitor_id", "is_test_user")
+    ann, phone, visit, test = (hashed(value) for value in ("ann", "phone", "v1", "test-1"))
+    assert [tuple(row[name] for name in names) for row in rows[:6]] == [
+        (ann, phone, visit, phone, False),
+        (test, None, None, test, True),
+        ("ann", None, None, "ann", False),
+        (ann, None, None, ann, False),
+        (test, None, None, test, False),  # nothing but the mapping knows the id as it was sent
+        (hashed("ann"), None, None, hashed("ann"), False),
+    ]
+    # What is a hash of a whole record must not tell by trying out either.
+    raw = json.dumps(records[1])
+    plain = [hashlib.md5(text.encode()).hexdigest() for text in (raw, f"own\x1f{raw}\x1f1")]
+    assert [rows[1]["record_hash"], rows[7]["event_id"]] == [hashed(text) for text in plain]
+    stored = {
+        str(value) for row in rows for name, value in row.asDict().items() if name != "raw" and row["position"] < 3
+    }
+    assert not {text for text in stored if "test-1" in text or "phone" in text}
+
+
+def test_without_a_key_identifiers_are_not_hashed_but_the_mistake_is_named(
+    spark: SparkSession, context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIPELINE_HASH_KEY", raising=False)
+    made = context(defaults={"privacy": {"hash_identifiers": True}}, privacy={"hash_key": None})
+    with pytest.raises(ConfigurationError) as refused:
+        canonical.build(records_frame(spark, "made", []), mapping(), context=made)
+    assert str(refused.value) == "conf/settings: privacy.hash_key: set the environment variable PIPELINE_HASH_KEY"

@@ -247,7 +247,7 @@ def test_any_events_are_cut_and_judged_as_the_model_does(spark: SparkSession, co
     rng = random.Random(4)
     settings = small_settings()
     settings = settings.model_copy(update={"bots": settings.bots.model_copy(update={"min_regular_gaps": 2})})
-    distinct = model_sessions.deduplicate(random_events(rng, 1500))
+    distinct = model_sessions.deduplicate(random_events(rng, 1500), SITES, settings.privacy.key())
     link(distinct)
     expected = silver.events(model_sessions.sessionize(distinct, SITES, settings))
     names = [name for name in contract("silver.events").comparable_columns if name in expected[0]]
