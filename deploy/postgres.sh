@@ -52,7 +52,8 @@ run() {
             -E UTF8 --locale=C >"$data.log" 2>&1 || { tail -n 20 "$data.log" >&2; exit 3; }
         rm -f "$data.log"
     fi
-    echo "  PostgreSQL starts: postgresql://postgres:$(cat "$data/password")@127.0.0.1:$port/postgres; interrupt it to stop."
+    echo "  PostgreSQL starts; interrupt it to stop. Its URL:"
+    echo "  postgresql://postgres:$(cat "$data/password")@127.0.0.1:$port/postgres"
     exec "${as_server[@]}" "$binaries/postgres" -D "$data/data" -h 127.0.0.1 -p "$port" -k "$data"
 }
 

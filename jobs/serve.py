@@ -34,8 +34,10 @@ def main() -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    host = arguments.host or settings.host
     port = settings.port if arguments.port is None else arguments.port
-    uvicorn.run(app, host=arguments.host or settings.host, port=port, log_level="warning", access_log=False)
+    print(f"http://{host}:{port} (what it answers: /openapi.json); interrupt it to stop", file=sys.stderr)
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
     return 0
 
 
