@@ -19,12 +19,6 @@ function kpis(view) {
           title: "KPI",
           cell: (row) => `${sentence(words(row.kpi))}${row.dimension === "(all)" ? "" : ` · ${row.dimension}`}`,
         },
-        { title: "Daily average", number: true, cell: (row) => (isInstant(row) ? "–" : inUnit(row.value, row.unit)) },
-        {
-          title: "Before",
-          number: true,
-          cell: (row) => (isInstant(row) ? "–" : inUnit(earlier.get(`${row.kpi}\n${row.dimension}`), row.unit)),
-        },
         { title: "Last day", number: true, cell: (row) => inUnit(row.latest, row.unit) },
         {
           title: "Target",
@@ -38,6 +32,12 @@ function kpis(view) {
             row.target == null
               ? ""
               : h("span", { class: `tag ${row.status === "met" ? "better" : "worse"}` }, row.status),
+        },
+        { title: "Daily average", number: true, cell: (row) => (isInstant(row) ? "–" : inUnit(row.value, row.unit)) },
+        {
+          title: "Before",
+          number: true,
+          cell: (row) => (isInstant(row) ? "–" : inUnit(earlier.get(`${row.kpi}\n${row.dimension}`), row.unit)),
         },
       ],
       rows,
