@@ -100,7 +100,7 @@ def random_timed_events(rng: random.Random, size: int) -> dict[str, list[Row]]:
 
 
 SESSIONS = random_sessions(random.Random(5), 150)
-SILVER = random_timed_events(random.Random(6), 300)
+SILVER = random_timed_events(random.Random(6), 400)
 
 
 @pytest.fixture(scope="module")
