@@ -29,7 +29,7 @@ with JSONExtract(line, 'Tuple({_FIELDS})') as r, lower(r.event_type) as type,
 select r.site_id, r.event_id, if(type in {EVENT_TYPES}, type, 'custom_event'), moment, toDate(moment),
        r.anonymous_id, r.user_id, visitor, r.page_url, if(path(r.page_url) = '', '/', path(r.page_url)), r.user_agent,
        toInt64OrNull(r.load_time_ms), toInt32OrNull(r.scroll_depth_pct), toDecimal64OrNull(r.value, 4)
-from file('{{landing}}', LineAsString, 'line String')
+from ({{lines}})
 where r.site_id is not null and r.event_id is not null and r.event_type is not null and moment is not null
   and visitor is not null;
 
@@ -134,12 +134,12 @@ _TABLES = {
 
 def main() -> None:
     out, landing = places()
-    pattern = f"{{{','.join(landing)}}}/*.jsonl" if len(landing) > 1 else f"{landing[0]}/*.jsonl"
+    lines = " union all ".join(f"select line from file('{at}/*.jsonl', LineAsString, 'line String')" for at in landing)
     with tempfile.TemporaryDirectory() as place:
         session = Session(place)
         session.query("create database bench")
         session.query("use bench")
-        for statement in _SCRIPT.replace("{landing}", pattern).split(";"):
+        for statement in _SCRIPT.replace("{lines}", lines).split(";"):
             session.query(statement)
         for name, sql in _TABLES.items():
             Path(out, name).mkdir(parents=True)
