@@ -64,13 +64,10 @@ class Bench:
         run. Raises DifferenceError."""
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="bench-") as place:
             root = Path(place)
-            free = shutil.disk_usage(root).free
-            if free < events * _DISK_BYTES:
-                raise SystemExit(f"{events:,} events need {events * _DISK_BYTES >> 30} GiB on disk, {free >> 30} free")
             landing, more = root / "landing", root / "more"
             lines = _write_history(landing, events)
             added = _write_increment(more, events) if whole else 0
-            size = Size(name or f"{events:,} events", lines, _bytes(landing), added, os.getloadavg()[0])
+            size = Size(name or f"{events:,} events", lines, _bytes(landing), added)
             expected: dict[str, Answers] = {}
             for contender in (*(self.peers if peers else ()), *self.variants):
                 run = self.ours if contender in _TABLES else self.peer
@@ -186,6 +183,12 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = _arguments()
     bench = Bench(arguments)
+    load = os.getloadavg()[0]  # before our own work adds to it
+    largest = max([*arguments.events, *arguments.alone, *(n * _SESSION_EVENTS for n in arguments.sessions)], default=0)
+    free = shutil.disk_usage(bench.folder or tempfile.gettempdir()).free
+    if free < largest * _DISK_BYTES:
+        print(f"{largest:,} events need {largest * _DISK_BYTES >> 30} GiB on disk, {free >> 30} free", file=sys.stderr)
+        return 2
     sizes: list[Size] = []
     try:
         start_up = Figures.of(bench.start_up(), 0)
@@ -202,7 +205,7 @@ def main() -> int:
     except DifferenceError as error:
         print(f"answers differ: {error}", file=sys.stderr)
         return 1
-    report.write(arguments.results, sizes, start_up, bench.memory)
+    report.write(arguments.results, sizes, start_up, bench.memory, load)
     return 1 if bench.failed else 0
 
 

@@ -54,24 +54,24 @@ class Size:
     lines: int
     raw_bytes: int
     added_lines: int
-    load: float
     figures: dict[tuple[str, str], Figures] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def write(page: Path, sizes: list[Size], start_up: Figures, memory: str) -> None:
-    """Replace the page."""
-    page.write_text("\n".join(_lines(sizes, start_up, memory)) + "\n", encoding="utf-8")
+def write(page: Path, sizes: list[Size], start_up: Figures, memory: str, load: float) -> None:
+    """Replace the page. `memory`: the JVM's heap; `load`: the machine's load average before the first run."""
+    page.write_text("\n".join(_lines(sizes, start_up, memory, load)) + "\n", encoding="utf-8")
 
 
-def _lines(sizes: list[Size], start_up: Figures, memory: str) -> Iterator[str]:
+def _lines(sizes: list[Size], start_up: Figures, memory: str, load: float) -> Iterator[str]:
+    busy = "other programs were using it" if load > 1 else "nothing else was using it"
     engines = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "polars", "chdb", "pyspark", "delta-spark"))
     yield "# The same work, side by side"
     yield ""
     yield (
         f"Written by `make bench` on {date.today()}: {os.cpu_count()} cores, {_memory_gib():.0f} GiB of memory,"
         f" {platform.system()} {platform.machine()}, Python {platform.python_version()}, {engines}. The JVM's heap is"
-        f" {memory}, for this project and for plain Spark."
+        f" {memory}, for this project and for plain Spark. The machine's load average before was {load:.1f}: {busy}."
     )
     yield ""
     yield (
@@ -105,9 +105,8 @@ def _lines(sizes: list[Size], start_up: Figures, memory: str) -> Iterator[str]:
 
 
 def _section(size: Size, start_up: Figures) -> Iterator[str]:
-    busy = "other programs were using the machine" if size.load > 1 else "nothing else was using the machine"
     yield from ("", f"## {size.name}", "")
-    yield f"{size.lines:,} lines, {size.raw_bytes / 1e6:,.0f} MB; load average before {size.load:.1f}: {busy}."
+    yield f"{size.lines:,} lines, {size.raw_bytes / 1e6:,.0f} MB."
     for part in (FULL, INCREMENT, EMPTY):
         rows = {contender: figures for (contender, done), figures in size.figures.items() if done == part}
         if not rows:

@@ -195,11 +195,11 @@ def test_an_engine_that_fails_is_told_and_the_others_go_on(tmp_path: Path, monke
 
 
 def test_the_page_shows_ratios_to_duckdb_and_to_plain_spark(tmp_path: Path) -> None:
-    size = Size("10 events", 10, 3000, 0, 0.2)
+    size = Size("10 events", 10, 3000, 0)
     size.figures["duckdb", FULL] = Figures(2.0, 4.0, 1 << 30, 1_000_000)
     size.figures["plain_spark", FULL] = Figures(20.0, 30.0, 2 << 30, 2_000_000)
     size.figures[SAME_TABLES, FULL] = Figures(5.0, 6.0, 3 << 30, 3_000_000)
-    report.write(tmp_path / "page.md", [size], Figures(3.0, 4.0, 1 << 29, 0), "4g")
+    report.write(tmp_path / "page.md", [size], Figures(3.0, 4.0, 1 << 29, 0), "4g", 0.2)
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| this project, the same tables | 5.0 | 6.0 | 3.00 | 3 | 2.50 | 0.25 | 1.50 | 0.20 |" in page
     assert "× DuckDB" in page
