@@ -9,6 +9,8 @@ GENERATE ?= --help
 POSTGRES ?=
 # Where the report goes.
 REPORT ?= report.html
+# Options of `make bench`; without any, 1 and 10 million events.
+BENCH ?=
 # How long `make soak` goes on.
 SECONDS ?= 1800
 
@@ -68,6 +70,14 @@ api-key: ready ## Make an API key for some sites: make api-key SITES=shop,blog
 .PHONY: load
 load: ready ## Measure the API with eight clients on a million generated sessions; the result goes to docs/load.md
 	@$(PYTHON_RUN) -m benchmarks.load
+
+.PHONY: bench-install
+bench-install: ready ## Install what this project is compared with and does not use itself, for `make bench`
+	@.venv/bin/pip install --disable-pip-version-check --quiet --require-hashes -r benchmarks/requirements.txt
+
+.PHONY: bench
+bench: bench-install ## Compare with DuckDB, Polars, ClickHouse, plain Spark: benchmarks/RESULTS.md (BENCH="--help": options)
+	@$(PYTHON_RUN) -m benchmarks.compare $(BENCH)
 
 .PHONY: query-attacks
 query-attacks: ready ## Attack POST /query; the list with its results goes to docs/query_attacks.md
@@ -135,10 +145,13 @@ docs: ready ## Write docs/tables.md from the contracts and docs/faults.md from t
 	@$(PYTHON_RUN) -m tests.faults
 
 .PHONY: lock
-lock: ## Write requirements.txt from requirements.in (needs uv)
+lock: ## Write requirements.txt from requirements.in, here and in benchmarks (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: install it first' >&2; exit 2; }
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command 'make lock' --quiet requirements.in -o requirements.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command 'make lock' --quiet -c requirements.txt benchmarks/requirements.in \
+	    -o benchmarks/requirements.txt
 
 .PHONY: clean
 clean: ## Remove the local lakehouse and all caches; .venv stays

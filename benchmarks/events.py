@@ -41,6 +41,35 @@ copy (
 ) to '{path}' (format json)
 """
 
+# Of a day's lines every 50th comes again, as it is or with a time a second off; and every 200th is wrong in some way.
+_FLAWS_SQL = r"""
+copy (
+  with lines as (
+    select json::varchar as line, hash(json::varchar, {seed}) as h
+    from read_json_objects('{day}', format = 'newline_delimited')
+  ),
+  repeats as (
+    select line, h, (line ->> 'event_time')::timestamp as moment, line ->> 'event_time' as said
+    from lines where h % 50 = 0
+  )
+  select replace(line, said, strftime(moment + to_seconds([-1, 0, 0, 1][1 + ((h // 50) % 4)::int]),
+                 '%Y-%m-%dT%H:%M:%S.%fZ')) as line
+  from repeats
+  union all
+  select case ((h // 200) % 6)::int
+    when 0 then left(line, 80)
+    when 1 then 'not JSON at all'
+    when 2 then regexp_replace(line, '"event_time":"[^"]*"', '"event_time":"yesterday"')
+    when 3 then regexp_replace(line, '"event_time":"[^"]*",', '')
+    when 4 then regexp_replace(line, '"(anonymous_id|user_id)":"[^"]*"', '"\1":null', 'g')
+    else regexp_replace(
+      replace(line, '"event_id":"', '"event_id":"x'), '"load_time_ms":[0-9]*', '"load_time_ms":"slow"'
+    )
+  end
+  from lines where h % 200 = 1
+) to '{path}' (format csv, header false, delimiter e'\x1f', quote '', escape '')
+"""
+
 
 def write_day(folder: Path, name: str, day: date, *, events: int, visitors: int, seed: int) -> int:
     """One file of about so many events that start on `day`; returns how many."""
@@ -61,3 +90,11 @@ def write_history(folder: Path, *, last: date, days: int, events: int, visitors:
         write_day(folder, str(day), day, events=events // days, visitors=visitors, seed=seed)
         for day in (last - timedelta(days=step) for step in range(days))
     )
+
+
+def write_flaws(folder: Path, day: str, *, seed: int = 1) -> int:
+    """Another file with repeats of a day's events (2 %) and lines that are wrong (0.5 %); returns how many."""
+    path = folder / f"{day}-again.jsonl"
+    row = duckdb.execute(_FLAWS_SQL.format(day=folder / f"{day}.jsonl", path=path, seed=seed)).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -30,9 +30,18 @@ class Cost:
 def run_job(job: str, arguments: Sequence[str], *, environment: dict[str, str] | None = None) -> Cost:
     """Run `jobs/<job>.py --json`; raises RuntimeError with what it printed if it does not end well."""
     command = [sys.executable, str(_ROOT / "jobs" / f"{job}.py"), *arguments, "--json"]
+    return run_command(command, environment=environment)
+
+
+def run_command(command: Sequence[str], *, environment: dict[str, str] | None = None) -> Cost:
+    """Run a command to its end; its summary is the last line on stdout, a JSON object, or empty where there is none.
+
+    Raises RuntimeError with what it printed if it does not end well.
+    """
     started = time.monotonic()
     process = subprocess.Popen(
         command,
+        cwd=_ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -43,8 +52,10 @@ def run_job(job: str, arguments: Sequence[str], *, environment: dict[str, str] |
     wall = time.monotonic() - started
     cpu, memory = watch.end()
     if process.returncode != 0:
-        raise RuntimeError(f"{job} ended with {process.returncode}: {err.decode()[-2000:]}")
-    return Cost(wall, cpu, memory, json.loads(out.decode().strip().splitlines()[-1]))
+        said = err.decode() + out.decode()
+        raise RuntimeError(f"{' '.join(command[1:3])} ended with {process.returncode}: {said[-2000:]}")
+    lines = out.decode().strip().splitlines()
+    return Cost(wall, cpu, memory, json.loads(lines[-1]) if lines else {})
 
 
 class _Watch:
