@@ -107,7 +107,7 @@ def as_answers(found: answers.Answers) -> dict[str, list[Any]]:
     return {question: [row[1:] for row in rows] for question, rows in found.items()}
 
 
-@pytest.mark.parametrize("peer", [*PEERS[:3], *[pytest.param(peer, marks=pytest.mark.slow) for peer in PEERS[3:]]])
+@pytest.mark.parametrize("peer", [*PEERS[:3], pytest.param(PEERS[3], marks=pytest.mark.slow)])
 def test_an_engine_gives_the_answers_written_here(peer: str, landing: tuple[Path, Path], tmp_path: Path) -> None:
     if peer == "chdb":
         pytest.importorskip("chdb", reason="make bench-install")
