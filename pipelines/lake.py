@@ -1,7 +1,7 @@
-"""The only module that reads and writes Delta tables.
+"""The only module that reads frames from Delta tables, and that writes them.
 
-Frames go through Spark. Questions to a table's log (version, batch, notes) and rows that fit on a page (ledgers, and
-what a small change computes) go through `deltalake`, which answers in milliseconds and needs no session.
+Frames go through Spark. Questions to a table's log (`lake_log.py`) and rows that fit on a page (ledgers, and what a
+small change computes) go through `deltalake`, which answers in milliseconds and needs no session.
 
 Every change to the lake is a numbered *batch*. A table's log says by its transaction action which batch it reflects,
 in the same commit as the data, so a write that is repeated after a crash is recognised. The commit's user metadata
@@ -13,16 +13,15 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -30,10 +29,10 @@ from pyspark.sql.types import StructType
 from pipelines.contracts import contract, standard_sql_string
 from pipelines.delta_types import arrow_schema, delta_schema
 from pipelines.errors import InfrastructureError
-from pipelines.slices import EVERYTHING, NOTHING, Slices
+from pipelines.lake_log import BATCHES, LakeLog
+from pipelines.slices import EVERYTHING, Slices
 from pipelines.spark import for_few_rows
 
-_APP = "batches"
 _FORMAT = "delta"
 _ROWS = "_rows"
 
@@ -62,12 +61,11 @@ class Staged:
     moves: tuple[str, ...] = ()
 
 
-class Lake:
-    """Tables under one root, at `<root>/<layer>/<table>`."""
+class Lake(LakeLog):
+    """Tables under one root, read and written."""
 
     def __init__(self, root: str, storage_options: dict[str, str], session: Callable[[], SparkSession]) -> None:
-        self.root = root if "://" in root else str(Path(root).resolve())
-        self._options = storage_options or None
+        super().__init__(root, storage_options)
         self._session = session
         self._beside: SparkSession | None = None
         self._starting = threading.Lock()
@@ -100,90 +98,6 @@ class Lake:
         finally:
             self._step.few_rows = False
 
-    # --- questions to the log -----------------------------------------------------------------------------------
-
-    def path(self, table: str) -> str:
-        return f"{self.root}/{table.replace('.', '/')}"
-
-    def log(self, table: str, version: int | None = None) -> DeltaTable | None:
-        """The table's log as deltalake reads it; None where the table does not exist."""
-        path = self.path(table)
-        if not DeltaTable.is_deltatable(path, self._options):
-            return None
-        return DeltaTable(path, version=version, storage_options=self._options)
-
-    def version(self, table: str) -> int | None:
-        found = self.log(table)
-        return None if found is None else found.version()
-
-    def batch(self, table: str) -> int:
-        """The last batch that the table reflects; 0 before the first."""
-        found = self.log(table)
-        return 0 if found is None else (found.transaction_version(_APP) or 0)
-
-    def rows_in(self, table: str, slices: Slices, column: str) -> int:
-        """At most how many rows the slices hold, by the statistics of the table's files."""
-        found = self.log(table)
-        if found is None:
-            return 0
-        first, last = (slices.all_dates() or [date.max])[0], (slices.all_dates() or [date.min])[-1]
-        rows = 0
-        for file in pa.table(found.get_add_actions(flatten=True)).to_pylist():
-            low = file.get(f"partition.{column}", file.get(f"min.{column}"))
-            high = file.get(f"partition.{column}", file.get(f"max.{column}"))
-            if slices.everything or low is None or high is None or not (high < first or low > last):
-                rows += file["num_records"]
-        return rows
-
-    def last_batch(self) -> int:
-        """The last batch number given out: to records taken into bronze, or to a request."""
-        return max(self.batch("bronze.events"), self.batch("ops.requests"))
-
-    def records_by_batch(self, table: str) -> dict[tuple[str, int], int]:
-        """Records of each (source, batch_id) of an append-only table partitioned by source, from the log's statistics.
-
-        Where a file holds several batches (the table was compacted) its rows are asked.
-        """
-        found = self.log(table)
-        if found is None:
-            return {}
-        counted: Counter[tuple[str, int]] = Counter()
-        for file in pa.table(found.get_add_actions(flatten=True)).to_pylist():
-            low, high = file.get("min.batch_id"), file.get("max.batch_id")
-            if low is None or low != high:
-                rows = self.rows(table, "select source, batch_id, count(*) as n from t group by source, batch_id")
-                return {(row["source"], row["batch_id"]): row["n"] for row in rows}
-            counted[file["partition.source"], low] += file["num_records"]
-        return dict(counted)
-
-    def touched_since(self, table: str, batch: int, column: str) -> Slices:
-        """Slices, by dates of `column`, that the table's commits for batches after `batch` touched.
-
-        Everything where a commit since then says nothing about it: better to recompute than to miss.
-        """
-        found = self.log(table)
-        if found is None or (found.transaction_version(_APP) or 0) <= batch:
-            return NOTHING
-        touched = NOTHING
-        for commit in _newest_first(found):
-            if commit["operation"] in ("OPTIMIZE", "VACUUM START", "VACUUM END"):
-                continue
-            note = json.loads(commit.get("userMetadata") or "{}")
-            if "batch" in note and note["batch"] <= batch:
-                return touched
-            if commit["operation"] == "CREATE TABLE":
-                return touched if batch == 0 else EVERYTHING
-            if column not in note.get("touched", {}):
-                return EVERYTHING
-            touched |= Slices.from_json(note["touched"][column])
-        return EVERYTHING
-
-    def made_for(self, table: str) -> dict[str, str] | None:
-        """The last complete date of each site that the table was made for; None where it depends on none."""
-        found = self.log(table)
-        notes = (json.loads(commit.get("userMetadata") or "{}") for commit in _newest_first(found)) if found else ()
-        return next((note.get("made_for") for note in notes if "batch" in note), None)
-
     # --- reading ------------------------------------------------------------------------------------------------
 
     def read(self, table: str) -> DataFrame:
@@ -200,29 +114,6 @@ class Lake:
     def frame(self, rows: pa.Table) -> DataFrame:
         """A small frame from rows at hand; not from Python's own, which would start a Python worker."""
         return self.session().createDataFrame(rows)
-
-    def table(self, table: str, sql: str = "select * from t") -> pa.Table | None:
-        """The answer of a query over one table, called `t` in it, without a session; None where it does not exist."""
-        found = self.log(table)
-        if found is None:
-            return None
-        # Not by the table's pyarrow data set: its readers may abort the process at exit.
-        answer = pa.table(QueryBuilder().register("t", found).execute(sql).read_all())
-        # Texts as every other library knows them.
-        plain = [f.with_type(pa.string()) if f.type == pa.string_view() else f for f in answer.schema]
-        return answer.cast(pa.schema(plain))
-
-    def rows(self, table: str, sql: str = "select * from t") -> list[dict[str, Any]]:
-        """The same, as rows: of a ledger, or of a query with few."""
-        found = self.table(table, sql)
-        return [] if found is None else found.to_pylist()
-
-    def count(self, table: str) -> int:
-        """Number of rows, from the statistics in the log."""
-        found = self.log(table)
-        return (
-            0 if found is None else sum(pa.table(found.get_add_actions(flatten=True)).column("num_records").to_pylist())
-        )
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -402,7 +293,7 @@ class Lake:
         writer = frame.select(*_typed(table)).write
         writer = writer.format(_FORMAT).mode(mode).option("userMetadata", _note(batch, touched, made_for))
         if made_for is None or self.batch(table) < batch:  # Spark drops a write whose number it has seen
-            writer = writer.option("txnAppId", _APP).option("txnVersion", str(batch))
+            writer = writer.option("txnAppId", BATCHES).option("txnVersion", str(batch))
         if not slices.everything:
             writer = writer.option("replaceWhere", slices.predicate(column))
         writer.save(self.path(table))
@@ -428,7 +319,7 @@ class Lake:
     def _commit_marks(self, batch: int, touched: dict[str, Slices]) -> Iterator[None]:
         """MERGE takes its marks from the session; left there they would swallow the next write."""
         marks = {
-            "spark.databricks.delta.write.txnAppId": _APP,
+            "spark.databricks.delta.write.txnAppId": BATCHES,
             "spark.databricks.delta.write.txnVersion": str(batch),
             "spark.databricks.delta.commitInfo.userMetadata": _note(batch, touched),
         }
@@ -450,17 +341,6 @@ def _plain_files(log: DeltaTable) -> list[str]:
     return files if len(files) <= _FEW_FILES and not any("%" in file for file in files) else []
 
 
-def _newest_first(log: DeltaTable) -> Iterator[dict[str, Any]]:
-    """The commits, read as far back as is asked for: a log of years is not read to its end every time."""
-    told, limit = 0, 32
-    while True:
-        commits = log.history(limit)
-        yield from commits[told:]
-        if len(commits) < limit:
-            return
-        told, limit = len(commits), limit * 4
-
-
 def _note(batch: int, touched: dict[str, Slices] | None, made_for: dict[str, str] | None = None) -> str:
     note: dict[str, Any] = {"batch": batch}
     note["touched"] = {column: found.to_json() for column, found in (touched or {}).items()}
@@ -475,7 +355,7 @@ def _properties(
     if batch is None:
         return CommitProperties()
     note = _note(batch, touched, made_for)
-    return CommitProperties(app_transactions=[Transaction(_APP, batch)], custom_metadata={"userMetadata": note})
+    return CommitProperties(app_transactions=[Transaction(BATCHES, batch)], custom_metadata={"userMetadata": note})
 
 
 def _typed(table: str) -> list[Column]:
