@@ -208,6 +208,15 @@ def test_a_table_that_is_not_published_is_named_in_a_sentence(tmp_path: Path) ->
     assert found["notes"]["anomalies"] is None  # unusual sessions are there
 
 
+def test_a_lake_whose_only_run_died_after_it_published_is_told_all_the_same(
+    tmp_path: Path, document: dict[str, Any]
+) -> None:
+    found = read(report_lake.make(tmp_path / "lake", without=["ops.runs", "ops.quality_results"]))
+
+    assert [site["id"] for site in found["sites"]] == [site["id"] for site in document["sites"]]
+    assert (found["quality"]["runs"], found["quality"]["gates"]) == ([], [])
+
+
 def test_the_busiest_site_comes_first_and_one_can_ask_for_another(lake: Path, document: dict[str, Any]) -> None:
     assert [site["id"] for site in document["sites"]] == ["shop", "quiet"]
     assert [site["id"] for site in read(lake, only=("quiet",))["sites"]] == ["quiet"]

@@ -107,8 +107,7 @@ def _busyness(site: dict[str, Any]) -> float:
 
 def _spans(con: duckdb.DuckDBPyConnection, sites: Sites, last: date | None) -> dict[str, tuple[date, date]]:
     """Site → its first date and its last complete one; sites without a complete date are left out."""
-    as_of = last or con.execute("select max(as_of) from ops.runs where status <> 'failed'").fetchall()[0][0]
-    as_of = as_of or date.max
+    as_of = last or _as_of(con) or date.max
     newest = con.execute("select max(end_time) from silver.sessions where session_date <= $1", [as_of]).fetchall()[0][0]
     first_dates = con.execute(
         "select site_id, min(session_date) from silver.sessions where is_countable group by site_id order by site_id"
@@ -119,6 +118,18 @@ def _spans(con: duckdb.DuckDBPyConnection, sites: Sites, last: date | None) -> d
         if first <= end:
             spans[site_id] = (first, end)
     return spans
+
+
+def _as_of(con: duckdb.DuckDBPyConnection) -> date | None:
+    """As of which date the tables were made; null where no run has ended, as when one died after it published."""
+    if "ops.runs" not in _views(con):
+        return None
+    row = con.execute("select max(as_of) from ops.runs where status <> 'failed'").fetchone()
+    return row[0] if row else None
+
+
+def _views(con: duckdb.DuckDBPyConnection) -> set[str]:
+    return {f"{s}.{n}" for s, n in con.execute("select schema_name, view_name from duckdb_views()").fetchall()}
 
 
 def _declare(con: duckdb.DuckDBPyConnection, shown: list[Period]) -> None:
@@ -215,7 +226,7 @@ def quality(con: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, Any]:
         names = [column[0] for column in result.description or ()]
         return [{name: _plain(value) for name, value in zip(names, row, strict=True)} for row in result.fetchall()]
 
-    tables = {f"{s}.{n}" for s, n in con.execute("select schema_name, view_name from duckdb_views()").fetchall()}
+    tables = _views(con)
     judged = "ops.quality_results" in tables
     return {
         "published": rows(
