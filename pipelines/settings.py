@@ -327,6 +327,11 @@ class Sites(Model):
     defaults: Site = Site()
     sites: dict[str, Site] = Field(default_factory=dict)
 
+    @property
+    def rules(self) -> tuple[Site, ...]:
+        """All rules that some site may follow."""
+        return (self.defaults, *self.sites.values())
+
     def of(self, site_id: str) -> Site:
         return self.sites.get(site_id, self.defaults)
 

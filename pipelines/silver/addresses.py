@@ -25,8 +25,7 @@ def query_parameter(url: Column, name: str) -> Column:
 
 def link_parameters(context: RunContext) -> list[str]:
     """The names of the parameters by which sites hand a visitor over between their domains."""
-    sites = (context.sites.defaults, *context.sites.sites.values())
-    return sorted({site.link_parameter for site in sites if site.link_parameter is not None})
+    return sorted({site.link_parameter for site in context.sites.rules if site.link_parameter is not None})
 
 
 def linked_visitor(url: Column, context: RunContext) -> Column:

@@ -48,10 +48,9 @@ def build(page_views: DataFrame, events: DataFrame, *, context: RunContext) -> D
         .where("alias_of <> visitor_id")
     )
     theirs = events.select("site_id", own_visitor().alias("alias_of"), "event_time")
-    is_near = F.abs(F.unix_micros("event_time") - F.unix_micros("landed_at")) <= _NEAR_US
     confirmed = (
         landings.join(theirs, on=["site_id", "alias_of"], how="inner")
-        .where(is_near)
+        .where(_is_near())
         .select(*VISITOR, F.lit(True).alias("_is_near"))
         .distinct()
     )
@@ -62,6 +61,11 @@ def build(page_views: DataFrame, events: DataFrame, *, context: RunContext) -> D
         "event_id",
         F.coalesce("_is_near", F.lit(False)).alias("is_alias"),
     )
+
+
+def _is_near() -> Column:
+    """Whether the event is within two minutes of the landing."""
+    return F.abs(F.unix_micros("event_time") - F.unix_micros("landed_at")) <= _NEAR_US
 
 
 def apply(events: DataFrame, aliases: DataFrame, *, few: bool = True) -> DataFrame:
@@ -89,10 +93,9 @@ def concerned(inserts: DataFrame, aliases: DataFrame, *, context: RunContext) ->
     gone = inserts.where(is_replaced).select("site_id", own_visitor("_old.").alias("visitor_id"))
     comes = inserts.select("site_id", own_visitor().alias("alias_of"), "event_time")
     goes = inserts.where(is_replaced).select("site_id", own_visitor("_old.").alias("alias_of"), "_old.event_time")
-    is_near = F.abs(F.unix_micros("event_time") - F.unix_micros("landed_at")) <= _NEAR_US
     landed = aliases.select(*VISITOR, "alias_of", "landed_at", "is_alias")
-    waiting = landed.where("not is_alias").join(comes, on=["site_id", "alias_of"], how="inner").where(is_near)
-    unsure = landed.where("is_alias").join(goes, on=["site_id", "alias_of"], how="inner").where(is_near)
+    waiting = landed.where("not is_alias").join(comes, on=["site_id", "alias_of"], how="inner").where(_is_near())
+    unsure = landed.where("is_alias").join(goes, on=["site_id", "alias_of"], how="inner").where(_is_near())
     return (
         views.where("_names")
         .select(*VISITOR)

@@ -52,7 +52,7 @@ def received(judged: Sequence[DataFrame]) -> DataFrame:
 
 def copies_of_any_time(context: RunContext) -> bool:
     """Whether a site takes records with one event id for one event whatever their dates."""
-    return any(site.dedupe == "any_time" for site in (context.sites.defaults, *context.sites.sites.values()))
+    return any(site.dedupe == "any_time" for site in context.sites.rules)
 
 
 def is_of_any_time(context: RunContext) -> Column:
@@ -285,7 +285,7 @@ def touched(measured: dict[str, list[Row]]) -> dict[str, Slices]:
 
 def near(days: Sequence[date], stored: DataFrame, *, context: RunContext) -> DataFrame:
     """Stored events on the given local dates and as many days around them as a session's gap can reach."""
-    gaps = [site.session.gap_seconds for site in (context.sites.defaults, *context.sites.sites.values())]
+    gaps = [site.session.gap_seconds for site in context.sites.rules]
     reach = 1 + max(gaps) // 86_400
     around = Slices({"": frozenset(days)}).widened(back=reach, forward=reach)
     return stored.where(F.col("event_date").isin(around.all_dates()))

@@ -30,7 +30,7 @@ def keyed_hash(parts: list[Column], key: str) -> Column:
 
 def are_wanted(context: RunContext) -> bool:
     """Whether a site stores its identifiers as keyed hashes."""
-    return any(site.privacy.hash_identifiers for site in (context.sites.defaults, *context.sites.sites.values()))
+    return any(site.privacy.hash_identifiers for site in context.sites.rules)
 
 
 def pseudonym(value: Column, context: RunContext) -> Column:

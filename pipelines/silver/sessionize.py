@@ -32,7 +32,7 @@ def uses_client_session(context: RunContext) -> Column:
 
 def cuts_runs(context: RunContext) -> bool:
     """Whether a site cuts what no gap divides, so that a session follows from its whole run between two gaps."""
-    return any(site.session.cuts_runs for site in (context.sites.defaults, *context.sites.sites.values()))
+    return any(site.session.cuts_runs for site in context.sites.rules)
 
 
 def build(events: DataFrame, *, context: RunContext) -> DataFrame:

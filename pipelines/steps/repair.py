@@ -129,8 +129,7 @@ def _days_of_client_sessions(run: Run, inserts: DataFrame) -> set[date]:
 
     Asked of silver.sessions, which holds a row where silver.events holds a session.
     """
-    sites = (run.context.sites.defaults, *run.context.sites.sites.values())
-    if all(site.session.key != "client" for site in sites):
+    if all(site.session.key != "client" for site in run.context.sites.rules):
         return set()
     named = inserts.where(sessionize.uses_client_session(run.context)).select(
         "site_id", F.col("client_session_id").alias("session_id")
