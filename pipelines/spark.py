@@ -21,6 +21,8 @@ _FIXED = {
     "spark.sql.mapKeyDedupPolicy": "LAST_WIN",  # a record that names a field twice must not stop everybody's run
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # Left to its default, Spark 4.2 reads an environment variable for each value that it takes from an array.
+    "spark.sql.types.framework.enabled": "false",
     # Else each call that makes a column tells the JVM where in the Python code it stands, by ten messages.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }

@@ -16,6 +16,12 @@ def path_of(url: Column) -> Column:
     return F.when(url.isNotNull(), F.when(found == "", F.lit("/")).otherwise(found))
 
 
+def host_of(url: Column) -> Column:
+    """Host of a URL, lower case; null where it has none."""
+    found = F.regexp_extract(url, r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^@/?#]*@)?([^/:?#]+)", 1)
+    return F.when(F.octet_length(found) > 0, F.lower(found))
+
+
 def query_parameter(url: Column, name: str) -> Column:
     """Decoded value of a query parameter; null where absent or empty."""
     raw = F.regexp_replace(F.regexp_extract(url, rf"[?&]{re.escape(name)}=([^&#]*)", 1), r"\+", " ")

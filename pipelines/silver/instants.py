@@ -35,7 +35,10 @@ def parse(text: Column, time_format: str | None, zone: str) -> Column:
     local = written if zone == "UTC" else F.when(has_offset, written).otherwise(F.to_utc_timestamp(written, zone))
     if time_format is not None:
         return F.coalesce(local, F.when(text.rlike(_NUMBER), _epoch(text)))
-    return F.when(text.rlike(_NUMBER), _epoch(text)).otherwise(local)
+    # What most sources send, 2026-01-05T12:00:00Z with any fraction, needs no pattern to be told from all others.
+    dashes = (F.substring(text, 5, 1) == "-") & (F.substring(text, 8, 1) == "-") & (F.substring(text, 11, 1) == "T")
+    usual = F.when(dashes & F.endswith(text, F.lit("Z")), text.try_cast("timestamp"))
+    return F.coalesce(usual, F.when(text.rlike(_NUMBER), _epoch(text)).otherwise(local))
 
 
 def _epoch(text: Column) -> Column:
