@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class Lake(LakeLog):
         self._beside: SparkSession | None = None
         self._starting = threading.Lock()
         self._step = threading.local()
+        self._scratch: Path | None = None
 
     def session(self) -> SparkSession:
         """The session for what this thread does now."""
@@ -149,6 +151,35 @@ class Lake(LakeLog):
         computed = (observed.select(*columns) if columns else observed).localCheckpoint()
         measured = dict(observation.get)
         return computed, measured.pop(_ROWS), measured
+
+    def keep(self, frame: DataFrame) -> tuple[DataFrame, int]:
+        """All columns of the frame computed once, and how many rows it has, for several passes over it.
+
+        Inside `scratch`, much of it goes to files: a pass then reads the columns that it asks for and no more, and no
+        memory is taken, where rows held in memory would fill it.
+        """
+        if not self._scratch or self._few_expected:
+            computed, rows, _ = self.checkpoint(frame)
+            return computed, rows
+        place = self._scratch / uuid.uuid4().hex
+        observation = Observation()
+        writer = frame.observe(observation, F.count("*").alias(_ROWS)).write
+        # Read once or twice: looking for values that repeat costs more than it saves.
+        writer.option("compression", "zstd").option("parquet.enable.dictionary", "false").parquet(str(place))
+        return self.session().read.schema(frame.schema).parquet(str(place)), observation.get[_ROWS]
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Inside, `keep` has a folder beside the tables; a lake on an object store has none."""
+        if "://" in self.root:
+            yield
+            return
+        self._scratch = Path(self.root, ".scratch")
+        try:
+            yield
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)  # with what a killed run left there
+            self._scratch = None
 
     def fits_page(self, rows: int) -> bool:
         """Whether so few rows are better collected and written without Spark."""

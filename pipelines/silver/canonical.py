@@ -14,7 +14,14 @@ from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.errors import ConfigurationError
 from pipelines.silver import instants
-from pipelines.silver.addresses import host_of, link_parameters, linked_visitor, path_of, query_parameter, with_linked_visitor
+from pipelines.silver.addresses import (
+    host_of,
+    link_parameters,
+    linked_visitor,
+    path_of,
+    query_parameter,
+    with_linked_visitor,
+)
 from pipelines.silver.enrich import click_id, foreign_referrer
 from pipelines.silver.pseudonyms import IDENTIFIERS, SEPARATOR, keyed_hash, pseudonym, record_hash
 from pipelines.silver.pseudonyms import are_wanted as pseudonyms_are_wanted
@@ -108,7 +115,9 @@ def _map(parsed: DataFrame, source: Source, context: RunContext) -> DataFrame:
     fields = [F.col("_record")[name].alias(name) for name in source.fields]
     rows = parsed.select(*parsed.columns, meta.alias("_meta"), *fields)
     try:
-        return _evaluated(rows, [name for name in parsed.columns if name not in ("_record", "_unknown")], source, context)
+        return _evaluated(
+            rows, [name for name in parsed.columns if name not in ("_record", "_unknown")], source, context
+        )
     except AnalysisException as error:
         raise ConfigurationError(_mistake(rows, source)) from error
 

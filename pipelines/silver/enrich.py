@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -15,6 +17,8 @@ ASKED = {
 }
 _ANSWERS = {"agents": agents.SCHEMA, "touches": channels.SCHEMA, "places": geo.SCHEMA}
 
+HASH = "asked_hash"
+
 # Columns that only serve the lookups and are not stored.
 _SPENT = ("user_agent", "ip", "click_id", "foreign_referrer")
 
@@ -23,6 +27,12 @@ def is_asked(lookup: str) -> Column:
     """Whether a record holds anything that the lookup could answer."""
     told = [name for name in ASKED[lookup] if name not in ("site_id", "page_host")]
     return F.col("reason").isNull() & F.coalesce(*told).isNotNull()
+
+
+def asked_hash(lookup: str) -> Column:
+    """Hash of what a record asks the lookup; null where it asks nothing, as most do, which joins pass over at once."""
+    told = [F.coalesce(F.col(name), F.lit("\x00")) for name in ASKED[lookup]]  # a hash passes over nulls
+    return F.when(is_asked(lookup), F.xxhash64(*told))
 
 
 def foreign_referrer(referrer: Column, page_host: Column) -> Column:
@@ -38,21 +48,22 @@ def click_id(url: Column) -> Column:
     return F.when(F.contains(url, F.lit("clid=")) | F.contains(url, F.lit("braid=")), found)
 
 
-def build(records: DataFrame, answers: dict[str, DataFrame]) -> DataFrame:
+def build(records: DataFrame, answers: dict[str, DataFrame], ambiguous: Collection[str] = ()) -> DataFrame:
     """Records of silver/canonical.py with device, browser, system, bot, channel and place.
 
-    `answers`: a frame for each lookup that was asked (columns of its SCHEMA, a row for each distinct value); one that
-    nothing asked may be missing. What a source maps itself stands before what a lookup says.
+    `answers`: a frame for each lookup that was asked (columns of its SCHEMA and HASH, a row for each distinct value);
+    one that nothing asked may be missing. `ambiguous`: lookups of which two values have one hash. What a source maps
+    itself stands before what a lookup says.
     """
     joined = records
     found: set[str] = set()
     for name, answer in answers.items():
         keys = ASKED[name]
-        joined = joined.join(
-            F.broadcast(answer.select(*[F.col(column).alias(f"_{column}") for column in answer.columns])),
-            on=[F.col(mine).eqNullSafe(F.col(f"_{theirs}")) for mine, theirs in keys.items()],
-            how="left",
-        )
+        told = answer.withColumnsRenamed({column: f"_{column}" for column in answer.columns} | {HASH: f"_{name}"})
+        same = [asked_hash(name) == F.col(f"_{name}")]
+        if name in ambiguous:
+            same += [F.col(mine).eqNullSafe(F.col(f"_{theirs}")) for mine, theirs in keys.items()]
+        joined = joined.join(F.broadcast(told), on=same, how="left")
         found |= set(_ANSWERS[name].names) - set(keys.values())
 
     def answered(name: str) -> Column:

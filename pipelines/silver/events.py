@@ -38,6 +38,9 @@ _ANY_DATE = date(1970, 1, 1)
 
 _IDENTITY = ("anonymous_id", "user_id", "client_session_id", "visitor_id")
 
+# What tells a record from all others, in the order of arrival.
+RECORD = ("batch_id", "origin", "position")
+
 # Columns by whose dates derived tables are sliced.
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
 # Where a stored event stands: in its slices, and under which date of its key.
@@ -73,31 +76,41 @@ def copied(records: DataFrame, *, context: RunContext) -> DataFrame:
     return accepted.groupBy("_key").agg(F.count("*").alias("copies")).where("copies > 1").select("_key")
 
 
-def candidates(records: DataFrame, several: DataFrame | None, *, context: RunContext) -> DataFrame:
+def ranked(records: DataFrame, several: DataFrame, *, context: RunContext) -> DataFrame:
+    """The accepted records that share an event with others, among its copies: RECORD and what `candidates` adds.
+
+    `several`: see `copied`. Only what shares a key is sorted.
+    """
+    copies = Window.partitionBy("_key", "site_id", "event_id", _shared_date(context))
+    arrived = [F.col(name) for name in RECORD]
+    by_arrival = copies.orderBy(*arrived)
+    # The winner by comparison with the least, so that the order of arrival is the only one that rows are sorted by.
+    order = F.struct("event_time", "sequence", "record_hash", *arrived)
+    keyed = records.where("reason is null").withColumn("_key", _copies_hash(context))
+    return keyed.join(several, on="_key", how="left_semi").select(
+        *RECORD,
+        F.row_number().over(by_arrival).alias("arrival"),
+        F.first("source").over(by_arrival.rowsBetween(Window.unboundedPreceding, 0)).alias("first_source"),
+        (order == F.min(order).over(copies)).alias("is_least"),
+    )
+
+
+def candidates(records: DataFrame, ranks: DataFrame | None, *, few: bool = True) -> DataFrame:
     """The records of `received` and their place among the copies of an event.
 
     Grain: one row per record. `arrival`: 1 for the copy that arrived first, by which repeats are booked whatever the
     batches were; `first_source` is its source. `is_least`: the winner, the least (event_time, sequence, hash of raw).
-    `several`: see `copied`; none where no key is shared. Only what shares a key is sorted.
+    `ranks`: see `ranked`; none where no event is shared; `few`: they fit in memory.
     """
     alone = {"arrival": F.lit(1), "first_source": F.col("source"), "is_least": F.lit(True)}
-    if several is None:
+    if ranks is None:
         return records.withColumns(alone)
-    keyed = records.withColumns({"_key": F.when(F.col("reason").isNull(), _copies_hash(context))})
-    copies = Window.partitionBy("_key", "site_id", "event_id", _shared_date(context))
-    arrived = [F.col("batch_id"), F.col("origin"), F.col("position")]
-    by_arrival = copies.orderBy(*arrived)
-    # The winner by comparison with the least, so that the order of arrival is the only one that rows are sorted by.
-    order = F.struct("event_time", "sequence", "record_hash", *arrived)
-    ranked = keyed.join(several, on="_key", how="left_semi").withColumns(
-        {
-            "arrival": F.row_number().over(by_arrival),
-            "first_source": F.first("source").over(by_arrival.rowsBetween(Window.unboundedPreceding, 0)),
-            "is_least": order == F.min(order).over(copies),
-        }
+    told = ranks.withColumnsRenamed({name: f"_{name}" for name in ranks.columns})
+    same = [F.col(name) == F.col(f"_{name}") for name in RECORD]
+    joined = records.join(F.broadcast(told) if few else told, on=same, how="left")
+    return joined.select(
+        *records.columns, *[F.coalesce(F.col(f"_{name}"), value).alias(name) for name, value in alone.items()]
     )
-    single = keyed.join(several, on="_key", how="left_anti").withColumns(alone)
-    return single.unionByName(ranked).drop("_key")
 
 
 def _copies_hash(context: RunContext) -> Column:

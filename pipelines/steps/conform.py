@@ -25,7 +25,8 @@ from pipelines.silver import events as silver_events
 from pipelines.silver.pseudonyms import record_hash
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
-from pipelines.steps import aliases, holds, links, lookups, repair, requests
+from pipelines.steps import aliases, holds, lookups, repair, requests
+from pipelines.steps import links as links_of
 
 _DAY = timedelta(days=1)
 
@@ -70,11 +71,15 @@ class Work:
 def conform(run: Run) -> None:
     """Bring silver.events, and what is kept beside it, up to the last batch."""
     aliases.catch_up(run)
-    links.catch_up(run)
+    links_of.catch_up(run)
     _release_where_the_mapping_is_back(run)
     while (work := _outstanding(run.lake)) is not None:
         run.warm_up()
-        with run.progress.step("silver.events") as note, run.lake.expecting(_reading(run.lake, work)):
+        with (
+            run.progress.step("silver.events") as note,
+            run.lake.expecting(_reading(run.lake, work)),
+            run.lake.scratch(),
+        ):
             _take_in(run, work, note)
 
 
@@ -264,14 +269,15 @@ def _candidates(run: Run, frames: dict[str, DataFrame], work: Work) -> tuple[Dat
 
 
 def _among_copies(run: Run, judged: list[DataFrame]) -> DataFrame:
-    """Records enriched, and their place among the copies of an event; computed once."""
-    lake = run.lake
-    records, rows, _ = lake.checkpoint(silver_events.received(judged))
+    """Records enriched, and their place among the copies of an event; what they say by themselves is computed once."""
+    lake, context = run.lake, run.context
+    records, rows = lake.keep(silver_events.received(judged))
     enriched = lookups.enriched(run, records, rows)
-    several, shared, _ = lake.checkpoint(silver_events.copied(records, context=run.context))
-    if not shared:
-        return silver_events.candidates(enriched, None, context=run.context)
-    return lake.checkpoint(silver_events.candidates(enriched, several, context=run.context))[0]
+    several, events, _ = lake.checkpoint(silver_events.copied(records, context=context))
+    if not events:
+        return silver_events.candidates(enriched, None)
+    ranks, copies, _ = lake.checkpoint(silver_events.ranked(records, several, context=context))
+    return silver_events.candidates(enriched, ranks, few=copies <= links_of.FEW)
 
 
 # --- what it says -------------------------------------------------------------------------------------------------

@@ -41,7 +41,8 @@ def test_the_least_time_wins_and_the_first_arrival_is_no_repeat(spark: SparkSess
     lines = [line("a", 5), line("a", 3), line("a", 3, sequence=1), line("b", 0), "not json", "not json"]
     records = records_frame(spark, CANONICAL.source, lines)
     judged = silver_events.received([canonical.build(records, CANONICAL, context=context())])
-    rows = silver_events.candidates(judged, silver_events.copied(judged, context=context()), context=context())
+    several = silver_events.copied(judged, context=context())
+    rows = silver_events.candidates(judged, silver_events.ranked(judged, several, context=context()))
     found = {(r["position"], r["reason"], r["arrival"] == 1, r["is_least"]) for r in rows.collect()}
     assert found == {
         (1, None, True, False),
