@@ -46,15 +46,17 @@ def landing(tmp_path: Path) -> Path:
 
 
 class Ingest:
-    """Runs over one lake; `spark` makes every regular file go through Spark."""
+    """Runs over one lake; on a `cluster` every regular file goes through Spark."""
 
     def __init__(self, root: Path, context: MakeContext) -> None:
         self.lake = Lake(str(root), {}, no_spark)
         self._context = context
         self.settings: dict[str, Any] = {}
+        self.cluster = False
 
     def run(self) -> Run:
-        context = self._context(landing=self.settings)
+        spark = {"master": "yarn"} if self.cluster else {}
+        context = self._context(landing=self.settings, spark=spark)
         return Run(self.lake, context, Progress("test-run", human=False), "test-run")
 
     def __call__(self, landing: Path) -> Run:
@@ -81,6 +83,7 @@ def ingest(tmp_path: Path, context: MakeContext) -> Ingest:
 def ingest_by_spark(ingest: Ingest, spark: SparkSession) -> Ingest:
     ingest.lake.session = lambda: spark
     ingest.settings["small_batch_bytes"] = 0
+    ingest.cluster = True
     return ingest
 
 
@@ -101,6 +104,11 @@ def test_small_files_are_taken_once_and_without_spark(ingest: Ingest, landing: P
     assert ingest(landing).new_records == 0
     assert ingest.lines() == A
     assert ingest.lake.batch("bronze.events") == 1
+
+
+def test_on_one_machine_much_is_taken_without_spark_too(ingest: Ingest, landing: Path) -> None:
+    ingest.settings["small_batch_bytes"] = 0
+    assert ingest(landing).new_records == 3
 
 
 def test_spark_takes_the_same(ingest_by_spark: Ingest, landing: Path) -> None:
@@ -646,7 +654,7 @@ def test_batches_of_topics_are_not_the_business_of_the_index_of_files(ingest: In
     text = pa.array(["{}"])
     given = {"source": "web", "origin": "topic-0", "ingested_at": at, "batch_id": 1}
     part = events.record_batch(text, pa.nulls(1, pa.string()), 7, **given)  # type: ignore[arg-type]
-    ingest.lake.append_batches("bronze.events", pa.RecordBatchReader.from_batches(events.SCHEMA, [part]), 1)
+    ingest.lake.append_batches("bronze.events", [part], 1)
 
     ingest(landing)
     assert indexed(ingest) == [("a.jsonl", 3, 2)]
