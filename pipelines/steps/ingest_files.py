@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -14,7 +14,6 @@ from pipelines.bronze.files import Landing, LandingFile
 from pipelines.bronze.inspection import Inspection, inspect
 from pipelines.bronze.lines import Lines, lines_of
 from pipelines.errors import InfrastructureError
-from pipelines.quality import gate
 from pipelines.quality.gate import Measured
 from pipelines.run import Run
 from pipelines.settings import LandingSettings, Settings
@@ -23,6 +22,8 @@ from pipelines.spark import runs_locally
 from pipelines.steps import file_index, quarantine
 
 _SIDE_BY_SIDE = 4
+
+_Examined = Inspection | UnreadableError | None
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,8 @@ def _look(run: Run, source: str, landing: Landing) -> Found:
             aside.pop(file.path, None)
         else:
             unseen.append(file)
-    if unseen:
-        gate.preload()
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        inspected = list(pool.map(lambda file: _examine(landing, file, settings), unseen))
     readable = []
-    for file, result in zip(unseen, inspected, strict=True):
+    for file, result in zip(unseen, _side_by_side(lambda file: _examine(landing, file, settings), unseen), strict=True):
         if result is None:
             found.left.append(file.path)
         elif isinstance(result, UnreadableError):
@@ -134,9 +131,13 @@ def _look(run: Run, source: str, landing: Landing) -> Found:
         else:
             aside.pop(file.path, None)
             readable.append(NewFile(file, result))
+            if file.path not in of_path:  # no doubt that it is new: what follows may start while the rest is looked at
+                run.expect_work()
     before = _taken_before(run, landing, readable, of_path)
     found.new = [new for new in readable if new.path not in before]
     found.known += len(before)
+    if found.new:
+        run.expect_work()
     file_index.complete(
         run.lake, index, [(before[new.path], new.file, new.inspection) for new in readable if new.path in before]
     )
@@ -144,11 +145,16 @@ def _look(run: Run, source: str, landing: Landing) -> Found:
     return found
 
 
+def _side_by_side(examine: Callable[[LandingFile], _Examined], files: list[LandingFile]) -> Iterator[_Examined]:
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        yield from pool.map(examine, files)
+
+
 def _is_the_listed(row: file_index.Row, file: LandingFile) -> bool:
     return (row["size_bytes"], row["modified_ns"]) == (file.size_bytes, file.modified_ns)
 
 
-def _examine(landing: Landing, file: LandingFile, settings: LandingSettings) -> Inspection | UnreadableError | None:
+def _examine(landing: Landing, file: LandingFile, settings: LandingSettings) -> _Examined:
     """What is in the file or why it cannot be read; None where it changed or vanished meanwhile."""
     result: Inspection | UnreadableError
     try:
@@ -215,10 +221,9 @@ def _take_plain(run: Run, source: str, landing: Landing, files: list[NewFile], f
     """Stream the files' lines into one batch; a file that is not what was inspected is left, and the rest goes on."""
     while files:
         batch = run.lake.last_batch() + 1
-        _judge(run, files, _records(files), unlisted=0)
         writing = RecordStream(run, source, batch)
         try:
-            run.lake.append_batches("bronze.events", writing.of_files(landing, files), batch)
+            run.lake.append_batches("bronze.events", _judged(run, files, writing.of_files(landing, files)), batch)
         except Exception:
             if writing.changed is None:
                 raise
@@ -268,6 +273,15 @@ def _take_by_spark(run: Run, source: str, landing: Landing, files: list[NewFile]
     )
     run.lake.append("bronze.events", frame, batch)
     return _taken(run, source, same, batch)
+
+
+def _judged(run: Run, files: list[NewFile], rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows, and at their end, which is before they are committed, the verdict on how many there were."""
+    records = 0
+    for part in rows:
+        records += part.num_rows
+        yield part
+    _judge(run, files, records, unlisted=0)
 
 
 def _judge(run: Run, files: list[NewFile], records: int, *, unlisted: int) -> None:

@@ -64,6 +64,7 @@ def _take(run: Run, topic: topics.Topic, ranges: list[topics.Range], source: str
     first = next(parts, None)
     if first is None:
         return reading.records
+    run.expect_work()
     try:
         run.lake.append_batches("bronze.events", chain([first], parts), batch)
     except Exception as error:

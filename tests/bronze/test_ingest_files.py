@@ -7,6 +7,7 @@ import io
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from pyspark.sql import SparkSession
 from pipelines.bronze import events
 from pipelines.bronze.content import Tap
 from pipelines.bronze.files import Landing, LandingFile
-from pipelines.errors import ConfigurationError, DataRefusedError
+from pipelines.errors import ConfigurationError, DataRefusedError, InfrastructureError
 from pipelines.lake import Lake
 from pipelines.progress import Progress
 from pipelines.run import Run
@@ -109,6 +110,45 @@ def test_small_files_are_taken_once_and_without_spark(ingest: Ingest, landing: P
 def test_on_one_machine_much_is_taken_without_spark_too(ingest: Ingest, landing: Path) -> None:
     ingest.settings["small_batch_bytes"] = 0
     assert ingest(landing).new_records == 3
+
+
+def start_spark_beside(run: Run, landing: Path) -> None:
+    take_files(run, CANONICAL, str(landing))
+    for thread in threading.enumerate():
+        if thread.name == "start-spark":
+            thread.join()
+
+
+def test_spark_starts_while_files_are_read_where_something_is_new_and_steps_follow(
+    ingest: Ingest, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(ingest.lake, "session", lambda: asked.append(1))
+    start_spark_beside(ingest.run(), landing)
+    assert asked == []
+
+    (landing / "b.jsonl").write_bytes(b"new\n")
+    (landing / "c.jsonl").write_bytes(b"new\n")
+    for _ in range(2):  # once for all that is new, and not for what is known
+        run = ingest.run()
+        run.goes_on = True
+        start_spark_beside(run, landing)
+        assert asked == [1]
+
+
+def test_a_spark_that_cannot_start_fails_the_step_that_needs_it(
+    ingest: Ingest, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> SparkSession:
+        raise InfrastructureError("Spark could not start")
+
+    monkeypatch.setattr(ingest.lake, "session", broken)
+    run = ingest.run()
+    run.goes_on = True
+    start_spark_beside(run, landing)
+    assert run.new_records == 3
+    with pytest.raises(InfrastructureError, match="could not start"):
+        run.warm_up()
 
 
 def test_spark_takes_the_same(ingest_by_spark: Ingest, landing: Path) -> None:
