@@ -80,7 +80,7 @@ class _Watch:
             self._ended.wait(0.1)
 
     def _look(self) -> None:
-        resident = 0
+        found: dict[int, tuple[int, int, int]] = {}  # parent, size of the address space, resident bytes
         for entry in os.scandir("/proc"):
             if not entry.name.isdigit():
                 continue
@@ -91,5 +91,12 @@ class _Watch:
             fields = text.rsplit(")", 1)[1].split()
             if int(fields[3]) == self._session:
                 self._cpu[int(entry.name)] = int(fields[11]) + int(fields[12])
-                resident += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        self._peak = max(self._peak, resident)
+                resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+                found[int(entry.name)] = int(fields[1]), int(fields[20]), resident
+        # A child that has not started its program yet is its parent's memory under another number; Spark starts many.
+        own = [
+            resident
+            for parent, size, resident in found.values()
+            if parent not in found or abs(found[parent][1] - size) > size / 100
+        ]
+        self._peak = max(self._peak, sum(own))

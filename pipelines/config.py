@@ -15,6 +15,9 @@ from pipelines.errors import ConfigurationError
 PROJECT = Path(__file__).resolve().parent.parent
 CONF = PROJECT / "conf"
 
+# libyaml's where PyYAML was built with it: ten times as fast, a quarter of a second for all of conf/.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class Model(BaseModel):
     """Base of every configuration model: frozen, unknown keys refused."""
@@ -55,7 +58,7 @@ def display_path(path: Path) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; raises ConfigurationError when it is missing, broken or not a mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except OSError as error:
         raise ConfigurationError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

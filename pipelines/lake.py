@@ -14,7 +14,7 @@ import json
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,13 +23,16 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.fs import DeltaStorageHandler
+from pyarrow import fs
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from pipelines.contracts import contract, standard_sql_string
+from pipelines.contracts import Contract, contract, standard_sql_string
 from pipelines.delta_types import arrow_schema, delta_schema
 from pipelines.errors import InfrastructureError
+from pipelines.lake_files import write_files
 from pipelines.lake_log import BATCHES, LakeLog
 from pipelines.slices import EVERYTHING, Slices
 from pipelines.spark import for_few_rows
@@ -126,16 +129,13 @@ class Lake(LakeLog):
             return
         if "://" not in self.root:
             Path(self.path(table)).mkdir(parents=True, exist_ok=True)
-        indexed = dict.fromkeys((*declared.key, *declared.cluster_by, *filter(None, [declared.slice])))
         DeltaTable.create(
             self.path(table),
             delta_schema(declared),
             partition_by=list(declared.partition_by),
             name=declared.name,
             description=declared.description,
-            configuration={
-                "delta.dataSkippingStatsColumns": ",".join(n for n in indexed if n not in declared.partition_by)
-            },
+            configuration={"delta.dataSkippingStatsColumns": ",".join(_indexed(declared))},
             storage_options=self._options,
         )
 
@@ -207,12 +207,18 @@ class Lake(LakeLog):
         self.create(table)
         self._save(table, rows, "append", batch, touched)
 
-    def append_batches(self, table: str, rows: pa.RecordBatchReader, batch: int) -> None:
-        """Add a stream of rows for a batch, with bounded memory and without a session."""
+    def append_batches(self, table: str, rows: Iterable[pa.RecordBatch], batch: int) -> None:
+        """Add a stream of raw records for a batch, with bounded memory and without a session."""
         self.create(table)
-        schema = arrow_schema(contract(table))
-        typed = pa.RecordBatchReader.from_batches(schema, (part.cast(schema) for part in rows))
-        self._save_page(table, typed, batch, mode="append")
+        declared, found = contract(table), self.log(table)
+        assert found is not None
+        place = fs.PyFileSystem(DeltaStorageHandler(self.path(table), self._options))
+        columns, indexed = arrow_schema(declared), _indexed(declared)
+        added = write_files(rows, columns, place, partition_by=declared.partition_by, indexed=indexed)
+        marks = _properties(batch, None)
+        found.create_write_transaction(
+            list(added), "append", found.schema(), list(declared.partition_by), commit_properties=marks
+        )
 
     def overwrite(
         self,
@@ -332,7 +338,7 @@ class Lake(LakeLog):
     def _save_page(
         self,
         table: str,
-        page: pa.Table | pa.RecordBatchReader,
+        page: pa.Table,
         batch: int | None = None,
         touched: dict[str, Slices] | None = None,
         made_for: dict[str, str] | None = None,
@@ -387,6 +393,12 @@ def _properties(
         return CommitProperties()
     note = _note(batch, touched, made_for)
     return CommitProperties(app_transactions=[Transaction(BATCHES, batch)], custom_metadata={"userMetadata": note})
+
+
+def _indexed(declared: Contract) -> list[str]:
+    """The columns whose least and greatest values the log keeps of each file, so that readers can pass files over."""
+    wanted = dict.fromkeys((*declared.key, *declared.cluster_by, *filter(None, [declared.slice])))
+    return [name for name in wanted if name not in declared.partition_by]
 
 
 def _typed(table: str) -> list[Column]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import tenacity
@@ -27,6 +28,7 @@ class Run:
     """One run over one lake. `results` gathers the gates' verdicts, `failures` what did not stop the rest.
 
     `gold`: the gold tables that it brings up to date and publishes; the others stay as they are, and are not served.
+    `goes_on`: whether steps that need Spark follow those that take records into bronze.
     """
 
     lake: Lake
@@ -41,6 +43,8 @@ class Run:
     skipped_files: list[str] = field(default_factory=list)
     new_fields: dict[str, list[str]] = field(default_factory=dict)
     seconds_before_retry: float = 1.0
+    goes_on: bool = False
+    _has_work: bool = False
 
     @property
     def served(self) -> tuple[str, ...]:
@@ -54,9 +58,23 @@ class Run:
         closing = {name for name, source in known.items() if source.session_end == "required"}
         return replace(self.context, closing_sources=frozenset(closing))
 
-    def warm_up(self) -> None:
-        """There is work to do: load what judges it while Spark starts."""
+    def expect_work(self) -> None:
+        """There is something new: load what judges it, and start Spark if it is needed, beside the reading of it."""
+        if self._has_work:
+            return
+        self._has_work = True
         gate.preload()
+        if self.goes_on:
+            # Not a daemon: a run that ends early waits until the JVM can be told so.
+            threading.Thread(target=self._start_spark, name="start-spark").start()
+
+    def _start_spark(self) -> None:
+        with suppress(Exception):  # the step that needs a session asks again, and fails with the reason
+            self.lake.session()
+
+    def warm_up(self) -> None:
+        """There is work to do for Spark: wait until it has started, while what judges the work is loaded."""
+        self.expect_work()
         self.lake.session()
 
     def judge(self, crossing: gate.Gate, table: str, measured: list[Measured], rows: int) -> None:

@@ -19,6 +19,7 @@ def bring_up_to_date(run: Run, feeds: Sequence[tuple[Source, str]] = ()) -> None
 
     A source that fails does not stop the others; it ends in `run.failures`.
     """
+    run.goes_on = True
     take(run, feeds)
     build_silver(run)
     build_gold(run)

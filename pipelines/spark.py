@@ -7,6 +7,7 @@ import os
 import sys
 
 from py4j.java_gateway import JavaClass, JavaMember, JVMView
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from pipelines.errors import InfrastructureError
@@ -47,7 +48,7 @@ def build_session(settings: SparkSettings, app_name: str = "medallion") -> Spark
     # PySpark prints every failed query as a page of JSON; the run's own log keeps the error.
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL + 1)
     builder = SparkSession.builder.appName(app_name)
-    if settings.master and "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit has chosen already
+    if settings.master and not _is_submitted():
         builder = builder.master(settings.master)
     sized = {"spark.sql.shuffle.partitions": str(settings.shuffle_partitions), **settings.conf}
     for key, value in {**sized, **_FIXED}.items():
@@ -61,6 +62,19 @@ def build_session(settings: SparkSettings, app_name: str = "medallion") -> Spark
         ) from error
     _remember_classes(session.sparkContext._jvm)
     return session
+
+
+def runs_locally(settings: SparkSettings) -> bool:
+    """Whether Spark's tasks run on this machine, as far as is known before a session starts."""
+    if settings.master and not _is_submitted():
+        return settings.master.startswith("local")
+    SparkContext._ensure_initialized()  # only the JVM knows what spark-submit was told; it runs already
+    return SparkConf().get("spark.master", "local").startswith("local")
+
+
+def _is_submitted() -> bool:
+    """Whether spark-submit started this process, and so has chosen the master already."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def for_few_rows(session: SparkSession) -> SparkSession:

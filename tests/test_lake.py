@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines import lake as lake_module
+from pipelines import lake_files
+from pipelines.bronze.events import record_batch
 from pipelines.lake import Lake
 from pipelines.slices import EVERYTHING, Slices
 from tests.rows import Row, events_frame, user_days_frame
@@ -202,3 +207,59 @@ def test_a_commit_without_a_note_touches_everything(tmp_path: Path) -> None:
     lake.mark("silver.events", 3, {"event_date": shop})
     assert lake.touched_since("silver.events", 2, "event_date") == EVERYTHING
     assert lake.touched_since("silver.events", 1, "page_view_date") == EVERYTHING
+
+
+# --- streams of raw records -------------------------------------------------------------------------------------------
+
+
+def records(first: int, *texts: str, source: str = "web") -> pa.RecordBatch:
+    raw, defect = pa.array(texts), pa.nulls(len(texts), pa.string())
+    at = datetime(2026, 1, 7, tzinfo=UTC)
+    return record_batch(raw, defect, first, source=source, origin="/landing/ä", ingested_at=at, batch_id=1)
+
+
+def test_a_stream_is_written_in_row_groups_and_files_bounded_by_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_files, "_GROUP_BYTES", 5_000)
+    monkeypatch.setattr(lake_files, "_FILE_BYTES", 12_000)
+    lake, length = lake_at(tmp_path), 4_000  # a line that does not pack: every file takes four
+    texts = [secrets.token_hex(length) for _ in range(6)]
+    lake.append_batches("bronze.events", (records(n, text) for n, text in enumerate(texts, 1)), 1)
+
+    log = lake.log("bronze.events")
+    assert log is not None
+    files = sorted(pa.table(log.get_add_actions(flatten=True)).to_pylist(), key=lambda file: str(file["min.position"]))
+    assert [(file["num_records"], file["min.position"], file["max.position"]) for file in files] == [
+        (3, 1, 3),
+        (3, 4, 6),
+    ]
+    assert {(file["min.origin"], file["max.batch_id"], file.get("min.raw")) for file in files} == {
+        ("/landing/ä", 1, None)
+    }
+    groups = [pq.ParquetFile(Path(lake.path("bronze.events"), file["path"])).num_row_groups for file in files]
+    assert groups == [3, 3]
+    stored = lake.rows("bronze.events", "select raw, source from t order by position")
+    assert stored == [{"raw": text, "source": "web"} for text in texts]
+    assert lake.batch("bronze.events") == 1
+
+
+def test_records_of_two_sources_in_one_stream_go_to_a_partition_each(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path)
+    lake.append_batches("bronze.events", [records(1, "a"), records(1, "b", "c", source="mobile")], 1)
+    assert lake.records_by_batch("bronze.events") == {("web", 1): 1, ("mobile", 1): 2}
+
+
+def test_an_empty_stream_leaves_its_mark(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path)
+    lake.append_batches("bronze.events", [], 1)
+    assert (lake.batch("bronze.events"), lake.count("bronze.events")) == (1, 0)
+
+
+def test_spark_reads_what_a_stream_wrote(spark: SparkSession, tmp_path: Path) -> None:
+    lake = lake_at(tmp_path, spark)
+    lake.append_batches("bronze.events", [records(1, "a", "ß")], 1)
+    (first, second) = lake.read("bronze.events").orderBy("position").collect()
+    assert (first["raw"], first["position"], first["source"], first["defect"]) == ("a", 1, "web", None)
+    assert (second["raw"], second["ingested_at"]) == ("ß", first["ingested_at"])
+    assert lake.read("bronze.events").where("batch_id = 2 or origin < '/'").count() == 0

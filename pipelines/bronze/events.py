@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import numpy as np
@@ -13,7 +12,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 _BLOCK = ("origin", "_block")
-_GATHERED_BYTES = 1 << 20
 
 SCHEMA = pa.schema(
     {
@@ -40,20 +38,6 @@ def record_batch(
     columns = {name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), len(raw)) for name, value in given.items()}
     columns |= {"raw": raw, "defect": defect, "position": pa.array(np.arange(first, first + len(raw)), pa.int64())}
     return pa.record_batch([columns[name] for name in SCHEMA.names], schema=SCHEMA)
-
-
-def gathered(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in fewer batches, where those of small files are tiny."""
-    held: list[pa.RecordBatch] = []
-    size = 0
-    for part in parts:
-        held.append(part)
-        size += part.nbytes
-        if size >= _GATHERED_BYTES:
-            yield pa.concat_batches(held)
-            held, size = [], 0
-    if held:
-        yield pa.concat_batches(held)
 
 
 def read_lines(session: SparkSession, paths: list[str]) -> DataFrame:

@@ -10,8 +10,6 @@ from collections import Counter
 from itertools import chain
 from typing import Any
 
-import pyarrow as pa
-
 from pipelines.bronze import topics
 from pipelines.contracts import Severity
 from pipelines.errors import DataRefusedError
@@ -66,9 +64,9 @@ def _take(run: Run, topic: topics.Topic, ranges: list[topics.Range], source: str
     first = next(parts, None)
     if first is None:
         return reading.records
+    run.expect_work()
     try:
-        stream = pa.RecordBatchReader.from_batches(first.schema, chain([first], parts))
-        run.lake.append_batches("bronze.events", stream, batch)
+        run.lake.append_batches("bronze.events", chain([first], parts), batch)
     except Exception as error:
         if reading.failure is not None:
             raise reading.failure from error

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipelines.bronze import events as bronze_events
 from pipelines.bronze.content import CHUNK_BYTES, Tap, UnreadableError, salvaged_text
 from pipelines.bronze.files import Landing, LandingFile
 from pipelines.bronze.inspection import Inspection
@@ -66,8 +65,7 @@ def _take(run: Run, source: str, landing: Landing, file: LandingFile) -> int:
             yield part
 
     with landing.open(file) as tap:
-        reader = pa.RecordBatchReader.from_batches(bronze_events.SCHEMA, rows(tap))
-        run.lake.append_batches("bronze.events", reader, batch)
+        run.lake.append_batches("bronze.events", rows(tap), batch)
         file_index.add(run.lake, [file_index.row_of(source, file, _found(tap, counted), batch)])
     run.new_records += counted
     return counted

@@ -7,6 +7,7 @@ import io
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from pyspark.sql import SparkSession
 from pipelines.bronze import events
 from pipelines.bronze.content import Tap
 from pipelines.bronze.files import Landing, LandingFile
-from pipelines.errors import ConfigurationError, DataRefusedError
+from pipelines.errors import ConfigurationError, DataRefusedError, InfrastructureError
 from pipelines.lake import Lake
 from pipelines.progress import Progress
 from pipelines.run import Run
@@ -46,15 +47,17 @@ def landing(tmp_path: Path) -> Path:
 
 
 class Ingest:
-    """Runs over one lake; `spark` makes every regular file go through Spark."""
+    """Runs over one lake; on a `cluster` every regular file goes through Spark."""
 
     def __init__(self, root: Path, context: MakeContext) -> None:
         self.lake = Lake(str(root), {}, no_spark)
         self._context = context
         self.settings: dict[str, Any] = {}
+        self.cluster = False
 
     def run(self) -> Run:
-        context = self._context(landing=self.settings)
+        spark = {"master": "yarn"} if self.cluster else {}
+        context = self._context(landing=self.settings, spark=spark)
         return Run(self.lake, context, Progress("test-run", human=False), "test-run")
 
     def __call__(self, landing: Path) -> Run:
@@ -81,6 +84,7 @@ def ingest(tmp_path: Path, context: MakeContext) -> Ingest:
 def ingest_by_spark(ingest: Ingest, spark: SparkSession) -> Ingest:
     ingest.lake.session = lambda: spark
     ingest.settings["small_batch_bytes"] = 0
+    ingest.cluster = True
     return ingest
 
 
@@ -101,6 +105,50 @@ def test_small_files_are_taken_once_and_without_spark(ingest: Ingest, landing: P
     assert ingest(landing).new_records == 0
     assert ingest.lines() == A
     assert ingest.lake.batch("bronze.events") == 1
+
+
+def test_on_one_machine_much_is_taken_without_spark_too(ingest: Ingest, landing: Path) -> None:
+    ingest.settings["small_batch_bytes"] = 0
+    assert ingest(landing).new_records == 3
+
+
+def start_spark_beside(run: Run, landing: Path) -> None:
+    take_files(run, CANONICAL, str(landing))
+    for thread in threading.enumerate():
+        if thread.name == "start-spark":
+            thread.join()
+
+
+def test_spark_starts_while_files_are_read_where_something_is_new_and_steps_follow(
+    ingest: Ingest, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(ingest.lake, "session", lambda: asked.append(1))
+    start_spark_beside(ingest.run(), landing)
+    assert asked == []
+
+    (landing / "b.jsonl").write_bytes(b"new\n")
+    (landing / "c.jsonl").write_bytes(b"new\n")
+    for _ in range(2):  # once for all that is new, and not for what is known
+        run = ingest.run()
+        run.goes_on = True
+        start_spark_beside(run, landing)
+        assert asked == [1]
+
+
+def test_a_spark_that_cannot_start_fails_the_step_that_needs_it(
+    ingest: Ingest, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> SparkSession:
+        raise InfrastructureError("Spark could not start")
+
+    monkeypatch.setattr(ingest.lake, "session", broken)
+    run = ingest.run()
+    run.goes_on = True
+    start_spark_beside(run, landing)
+    assert run.new_records == 3
+    with pytest.raises(InfrastructureError, match="could not start"):
+        run.warm_up()
 
 
 def test_spark_takes_the_same(ingest_by_spark: Ingest, landing: Path) -> None:
@@ -646,7 +694,7 @@ def test_batches_of_topics_are_not_the_business_of_the_index_of_files(ingest: In
     text = pa.array(["{}"])
     given = {"source": "web", "origin": "topic-0", "ingested_at": at, "batch_id": 1}
     part = events.record_batch(text, pa.nulls(1, pa.string()), 7, **given)  # type: ignore[arg-type]
-    ingest.lake.append_batches("bronze.events", pa.RecordBatchReader.from_batches(events.SCHEMA, [part]), 1)
+    ingest.lake.append_batches("bronze.events", [part], 1)
 
     ingest(landing)
     assert indexed(ingest) == [("a.jsonl", 3, 2)]
