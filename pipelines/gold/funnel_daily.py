@@ -117,7 +117,10 @@ def _sessions(events: DataFrame, funnels: Numbered) -> DataFrame:
     reached = {
         n: F.array(*[F.when(F.col(f"has_{n}_{i}"), F.lit(0)) for i in range(len(funnel.steps))])
         if funnel.mode == "presence"
-        else F.get(best_attempts("array(events)", funnel, f"bits_{n}"), 0)
+        else F.when(
+            F.expr(f"exists(events, e -> (e.bits_{n} & {_starts(funnel)}) <> 0)"),  # the fold is what costs
+            F.get(best_attempts("array(events)", funnel, f"bits_{n}"), 0),
+        ).otherwise(F.array().cast("array<bigint>"))
         for n, funnel in funnels.items()
     }
     return sessions.select("site_id", "date", F.inline(_in_funnels(funnels, reached)))
@@ -184,6 +187,11 @@ def _bits(patterns: Sequence[EventPattern]) -> Column:
         Column.bitwiseOR,
         [F.when(_matches(pattern), F.lit(1 << i)).otherwise(F.lit(0)) for i, pattern in enumerate(patterns)],
     )
+
+
+def _starts(funnel: Funnel) -> int:
+    """The bits of the steps with which an attempt may start."""
+    return (1 << len(funnel.steps)) - 1 if funnel.mode == "unordered" else 1
 
 
 def _matches(pattern: EventPattern) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.context import RunContext
@@ -68,23 +68,28 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
 
 
 def _page_views(events: DataFrame) -> DataFrame:
-    """One row per countable page view, with sums over the events it owns; no scroll counts as 0."""
+    """One row per countable page view, with sums over the events it owns; no scroll counts as 0.
 
-    def of_page_view(value: Column) -> Column:
-        return F.max(F.when(F.col("event_type") == "page_view", value))
-
-    page = F.coalesce("page_path", F.lit("(not set)"))
+    By windows, because what the page view itself says stands in its row: grouped, each of its texts would be an
+    aggregate, for which Spark sorts the events once before and once after they are moved.
+    """
+    view = ("site_id", "session_id", "page_view_number")
+    owned = Window.partitionBy("_view", *view)  # sorting compares the hash, and texts rarely
     return (
         events.where(F.col("is_countable") & F.col("page_view_number").isNotNull())
-        .groupBy("site_id", "session_id", "page_view_number", F.col("page_view_date").alias("date"))
-        .agg(
-            of_page_view(page).alias("page"),
-            of_page_view(F.col("visitor_id")).alias("visitor_id"),
-            of_page_view(F.col("is_entry")).alias("is_entry"),
-            of_page_view(F.col("is_exit")).alias("is_exit"),
-            of_page_view(F.col("session_converted")).alias("session_converted"),
-            F.coalesce(of_page_view(F.col("time_on_page_us")), F.lit(0)).alias("time_on_page_us"),
-            F.coalesce(F.max("scroll_depth_pct"), F.lit(0)).alias("scroll_depth_pct"),
-            *[F.count_if(F.col("event_type") == kind).alias(measure) for measure, kind in ACTIONS.items()],
+        .select(
+            F.xxhash64(*view).alias("_view"),
+            *view,
+            F.col("page_view_date").alias("date"),
+            F.coalesce("page_path", F.lit("(not set)")).alias("page"),
+            *["event_type", "visitor_id", "is_entry", "is_exit", "session_converted", "scroll_depth_pct"],
+            F.coalesce("time_on_page_us", F.lit(0)).alias("time_on_page_us"),
         )
+        .withColumns(
+            {
+                "scroll_depth_pct": F.coalesce(F.max("scroll_depth_pct").over(owned), F.lit(0)),
+                **{measure: F.count_if(F.col("event_type") == kind).over(owned) for measure, kind in ACTIONS.items()},
+            }
+        )
+        .where(F.col("event_type") == "page_view")
     )
