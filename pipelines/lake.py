@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ _PAGE = 20_000
 
 # Steps that read up to as many rows are done by interpreted plans.
 _FEW_ROWS = 10_000
+
+# Up to so many rows are sent to where a table's rows are read, instead of the table's rows to them.
+_SENT_ROWS = 500_000
 
 # In such steps, tables of up to as many files are read by these files: Delta finds out by Spark jobs, two or three a
 # scan, which took a quarter of the time of a small increment.
@@ -266,21 +269,36 @@ class Lake(LakeLog):
         else:
             self._save(table, staged, "overwrite", batch, touched, slices)
 
-    def upsert(self, table: str, staged: Staged, batch: int, touched: dict[str, Slices], where: str) -> None:
-        """Insert rows and update those with the same key, in one commit; `where` bounds the old rows that may match."""
+    def upsert(
+        self,
+        table: str,
+        staged: Staged,
+        batch: int,
+        touched: dict[str, Slices],
+        days: Sequence[date] | None = None,
+    ) -> None:
+        """Insert rows and update those with the same key, in one commit.
+
+        `days`: of the column by which the table is partitioned, those on which rows are written or replaced; then many
+        rows are put in by writing these partitions anew, which reads and writes the other rows in their place, where a
+        MERGE sends them all through the network twice. None: anywhere.
+        """
         self.create(table)
+        declared = contract(table)
         if staged.rows == 0:
             self.mark(table, batch, touched)
             return
+        if staged.page is None and days is not None:
+            self._replace_days(table, staged, batch, touched, _on(declared.partition_by[0], days))
+            return
         was = {name: f"was_{name}" for name in staged.moves}
-        same_key = " and ".join(f"old.{name} = new.{was.get(name, name)}" for name in contract(table).key)
-        match = f"{same_key} and ({where})"
+        match = " and ".join(f"old.{name} = new.{was.get(name, name)}" for name in declared.key)
         if staged.page is not None:
             found = self.log(table)
             assert found is not None
             merge = found.merge(
                 staged.page,
-                predicate=match,
+                predicate=match if days is None else f"{match} and ({_on('old.' + declared.partition_by[0], days)})",
                 source_alias="new",
                 target_alias="old",
                 commit_properties=_properties(batch, touched),
@@ -294,6 +312,21 @@ class Lake(LakeLog):
         target = SparkDeltaTable.forPath(self.session(), self.path(table)).alias("old")
         with self._commit_marks(batch, touched):  # what the table has no column for is passed over
             (target.merge(staged.frame.alias("new"), match).whenMatchedUpdateAll().whenNotMatchedInsertAll().execute())
+
+    def _replace_days(self, table: str, staged: Staged, batch: int, touched: dict[str, Slices], in_days: str) -> None:
+        """Write partitions anew: the staged rows, and the stored ones that none of them replaces."""
+        declared = contract(table)
+        was = [F.col(f"was_{name}" if name in staged.moves else name).alias(name) for name in declared.key]
+        replaced = staged.frame.select(*was)
+        if replaced.distinct().count() < staged.rows:
+            raise InfrastructureError(f"{table}: two rows are to be written for one key")
+        others = self.read(table).where(in_days)
+        others = others.join(sent(replaced, staged.rows), on=list(declared.key), how="left_anti")
+        # The stored rows stay in the order and about the files in which they were; of the others few files are made.
+        few = staged.frame.select(*_typed(table)).hint("rebalance", *[F.col(name) for name in declared.partition_by])
+        writer = others.select(*_typed(table)).unionByName(few).write.format(_FORMAT).mode("overwrite")
+        writer = writer.option("replaceWhere", in_days).option("userMetadata", _note(batch, touched))
+        writer.option("txnAppId", BATCHES).option("txnVersion", str(batch)).save(self.path(table))
 
     def append_rows(self, table: str, rows: list[dict[str, Any]], batch: int | None = None) -> None:
         """Add a few rows to a ledger."""
@@ -325,7 +358,7 @@ class Lake(LakeLog):
             return
         frame = rows.frame if isinstance(rows, Staged) else rows
         partitions = contract(table).partition_by
-        if partitions and mode == "overwrite":  # few files a partition, where each task would write one to each
+        if partitions:  # few files a partition, where each task would write one to each
             frame = frame.hint("rebalance", *[F.col(name) for name in partitions])
         writer = frame.select(*_typed(table)).write
         writer = writer.format(_FORMAT).mode(mode).option("userMetadata", _note(batch, touched, made_for))
@@ -370,6 +403,17 @@ class Lake(LakeLog):
                 conf.unset(key)
 
 
+def are_sent(rows: int) -> bool:
+    """Whether so few rows are better sent to where those of a table are, which they are joined with, than the other way
+    round. Spark asks this itself, but knows of no checkpoint how small it is."""
+    return rows <= _SENT_ROWS
+
+
+def sent(frame: DataFrame, rows: int) -> DataFrame:
+    """The frame, of so many rows, as the second side of a join with a table's rows."""
+    return F.broadcast(frame) if are_sent(rows) else frame
+
+
 def _plain_files(log: DeltaTable) -> list[str]:
     """The table's files where they are few and, by their paths alone, hold just its rows; else none."""
     if "://" in log.table_uri.removeprefix("file://") or log.protocol().min_reader_version > 1:
@@ -399,6 +443,10 @@ def _indexed(declared: Contract) -> list[str]:
     """The columns whose least and greatest values the log keeps of each file, so that readers can pass files over."""
     wanted = dict.fromkeys((*declared.key, *declared.cluster_by, *filter(None, [declared.slice])))
     return [name for name in wanted if name not in declared.partition_by]
+
+
+def _on(column: str, days: Sequence[date]) -> str:
+    return " or ".join(f"{column} = date'{day}'" for day in days)
 
 
 def _typed(table: str) -> list[Column]:

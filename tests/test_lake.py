@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from pipelines import lake as lake_module
 from pipelines import lake_files
 from pipelines.bronze.events import record_batch
+from pipelines.errors import InfrastructureError
 from pipelines.lake import Lake
 from pipelines.slices import EVERYTHING, Slices
 from tests.rows import Row, events_frame, user_days_frame
@@ -110,7 +111,7 @@ def test_the_marks_of_a_merge_do_not_swallow_the_next_write(
     lake = lake_at(tmp_path, spark)
     for batch in (5, 6):
         staged = lake.stage("silver.events", events_frame(spark, [{"event_id": f"e{batch}"}]))
-        lake.upsert("silver.events", staged, batch, {"event_date": EVERYTHING}, "true")
+        lake.upsert("silver.events", staged, batch, {"event_date": EVERYTHING})
     lake.append("silver.user_days", days(spark, ("ann", "2026-01-05")), 1)
     lake.append("silver.user_days", days(spark, ("bob", "2026-01-05")), 6)
     assert (lake.batch("silver.events"), lake.count("silver.events")) == (6, 2)
@@ -119,8 +120,9 @@ def test_the_marks_of_a_merge_do_not_swallow_the_next_write(
 
 
 @pytest.mark.parametrize("through_spark", [False, True])
+@pytest.mark.parametrize("by_days", [False, True])
 def test_an_upsert_can_move_a_row_to_another_key(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through_spark: bool
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through_spark: bool, by_days: bool
 ) -> None:
     lake = lake_at(tmp_path, spark)
     noon = [datetime(2026, 1, number, 12, tzinfo=UTC) for number in (5, 6, 7)]
@@ -130,8 +132,10 @@ def test_an_upsert_can_move_a_row_to_another_key(
     new = events_frame(spark, [{"event_id": name, "event_time": noon[2]} for name in "ab"])
     was = F.when(F.col("event_id") == "a", F.lit(noon[0].date())).otherwise(F.col("event_utc_date"))
     staged = lake.stage("silver.events", new.withColumn("was_event_utc_date", was), moves=["event_utc_date"])
-    lake.upsert("silver.events", staged, 2, {"event_date": EVERYTHING}, "true")
+    places = [at.date() for at in noon] if by_days else None
+    lake.upsert("silver.events", staged, 2, {"event_date": EVERYTHING}, places)
     rows = lake.rows("silver.events")
+    assert lake.batch("silver.events") == 2
     assert sorted((row["event_id"], row["event_utc_date"].day, row["event_date"].day) for row in rows) == [
         ("a", 6, 6),
         ("a", 7, 7),
@@ -152,9 +156,27 @@ def test_a_merge_that_fails_leaves_neither_rows_nor_marks(
     lake.append("silver.events", events_frame(spark, [{"event_id": "e1"}]), 1)
     twice = lake.stage("silver.events", events_frame(spark, [{"event_id": "e1"}, {"event_id": "e1"}]))
     with pytest.raises(Exception, match="MULTIPLE_SOURCE_ROW"):
-        lake.upsert("silver.events", twice, 2, {"event_date": EVERYTHING}, "true")
+        lake.upsert("silver.events", twice, 2, {"event_date": EVERYTHING})
     assert (lake.batch("silver.events"), lake.count("silver.events")) == (1, 1)
     assert spark.conf.get("spark.databricks.delta.write.txnVersion", None) is None
+
+
+@pytest.mark.fault(
+    of="delta",
+    injected="two rows for one key, where partitions are written anew",
+    holds="nothing is written",
+)
+def test_no_partition_is_written_anew_with_two_rows_for_a_key(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "_PAGE", -1)
+    lake = lake_at(tmp_path, spark)
+    stored = events_frame(spark, [{"event_id": "e1"}])
+    lake.append("silver.events", stored, 1)
+    twice = lake.stage("silver.events", events_frame(spark, [{"event_id": "e1"}, {"event_id": "e1"}]))
+    with pytest.raises(InfrastructureError, match="two rows"):
+        lake.upsert("silver.events", twice, 2, {}, [row["event_date"] for row in stored.collect()])
+    assert (lake.batch("silver.events"), lake.count("silver.events")) == (1, 1)
 
 
 # --- slices ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pipelines.context import RunContext
 from pipelines.silver import pace
 
 _SEPARATOR = "\x1f"
+_WHOSE = ("_hash", "site_id", "_by_client", "_whose")
 
 _NEEDED = (
     *("site_id", "visitor_id", "client_session_id", "event_id", "event_time", "sequence", "event_type"),
@@ -55,9 +56,10 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
             ),
         }
     ).withColumn("_whose", F.when(F.col("_by_client"), F.col("client_session_id")).otherwise(F.col("visitor_id")))
-
+    # First among what rows are sorted by: two numbers are compared in no time, and texts only where these are equal.
+    keyed = keyed.withColumn("_hash", F.xxhash64("site_id", "_by_client", "_whose"))
     numbered = _with_sessions(keyed, context)
-    session = Window.partitionBy("site_id", "_by_client", "_whose", "_first").orderBy(*event_order())
+    session = Window.partitionBy(*_WHOSE, "_first").orderBy(*event_order())
     so_far = session.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     whole = session.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     is_page_view = F.col("_counting") & (F.col("event_type") == "page_view")
@@ -81,7 +83,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
             "_view_date": F.last(F.when(F.col("_page_view"), F.col("event_date")), ignorenulls=True).over(so_far),
             "_next_view_time": F.expr(
                 "lead(if(_page_view, event_time, null)) ignore nulls"
-                " over (partition by site_id, _by_client, _whose, _first"
+                f" over (partition by {', '.join(_WHOSE)}, _first"
                 " order by event_time asc, sequence asc nulls first, event_id asc)"
             ),
             "_last_time": F.max(counting_time).over(whole),
@@ -123,7 +125,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
 def _with_sessions(keyed: DataFrame, context: RunContext) -> DataFrame:
     """Add `_place` among the visitor's events, `_first` (the place of the session's first event, by which sessions are
     told apart) and what silver/pace.py looks at."""
-    visitor = Window.partitionBy("site_id", "_by_client", "_whose").orderBy(*event_order())
+    visitor = Window.partitionBy(*_WHOSE).orderBy(*event_order())
     so_far = visitor.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     gap_us = context.by_site(lambda site: site.session.gap_seconds).cast("bigint") * 1_000_000
     placed = keyed.withColumns({"_place": F.row_number().over(visitor), **pace.spans(visitor, context)})

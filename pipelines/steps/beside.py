@@ -54,7 +54,7 @@ def write(lake: Lake, table: str, changed: Part | None, batch: int) -> None:
         rows = others.unionByName(changed.rows.frame.distinct())
         lake.overwrite(table, lake.stage(table, rows), batch, {})
     else:
-        lake.upsert(table, changed.rows, batch, {}, "true")
+        lake.upsert(table, changed.rows, batch, {})
 
 
 def catch_up(run: Run, table: str, everything: Callable[[Run, DataFrame], Staged]) -> None:

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts import contract
 from pipelines.errors import ConfigurationError, DataRefusedError
-from pipelines.lake import Lake
+from pipelines.lake import Lake, are_sent
 from pipelines.progress import StepNote
 from pipelines.quality import gate
 from pipelines.quality.gate import Measured
@@ -25,8 +25,7 @@ from pipelines.silver import events as silver_events
 from pipelines.silver.pseudonyms import record_hash
 from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
-from pipelines.steps import aliases, holds, lookups, repair, requests
-from pipelines.steps import links as links_of
+from pipelines.steps import aliases, holds, links, lookups, repair, requests
 
 _DAY = timedelta(days=1)
 
@@ -71,7 +70,7 @@ class Work:
 def conform(run: Run) -> None:
     """Bring silver.events, and what is kept beside it, up to the last batch."""
     aliases.catch_up(run)
-    links_of.catch_up(run)
+    links.catch_up(run)
     _release_where_the_mapping_is_back(run)
     while (work := _outstanding(run.lake)) is not None:
         run.warm_up()
@@ -277,7 +276,7 @@ def _among_copies(run: Run, judged: list[DataFrame]) -> DataFrame:
     if not events:
         return silver_events.candidates(enriched, None)
     ranks, copies, _ = lake.checkpoint(silver_events.ranked(records, several, context=context))
-    return silver_events.candidates(enriched, ranks, few=copies <= links_of.FEW)
+    return silver_events.candidates(enriched, ranks, few=are_sent(copies))
 
 
 # --- what it says -------------------------------------------------------------------------------------------------

@@ -16,9 +16,6 @@ from pipelines.steps import beside
 
 _TABLE = "silver.identities"
 
-# Up to as many rows are sent to where the events are, instead of the events to them.
-FEW = 500_000
-
 
 @dataclass(frozen=True)
 class Links:
@@ -26,12 +23,13 @@ class Links:
 
     `now`: the rows of silver.identities for the devices of the batch, as they are to be. `changed`: those of devices of
     which some change, None where none does. `persons`: stored events that belong to another person from now on (key,
-    session_id, `_person`), None for none; `days`: their dates.
+    session_id, `_person`), None for none; `moved`: how many; `days`: their dates.
     """
 
     now: DataFrame
     changed: beside.Part | None = None
     persons: DataFrame | None = None
+    moved: int = 0
     days: tuple[date, ...] = ()
 
 
@@ -75,7 +73,7 @@ def changes(run: Run, inserts: DataFrame, stored: DataFrame) -> Links:
         F.collect_set("event_date").alias("days"),
     )
     now = of_batch.join(devices, on=identities.DEVICE, how="left_anti").unionByName(changed.rows.frame)
-    return Links(now, changed, persons if moved else None, tuple(sorted(measured["days"])))
+    return Links(now, changed, persons if moved else None, moved, tuple(sorted(measured["days"])))
 
 
 def write(run: Run, links: Links, batch: int) -> None:

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.errors import ConfigurationError
+from pipelines.lake import are_sent, sent
 from pipelines.run import Run
 from pipelines.silver import aliases, identities, sessionize
 from pipelines.silver import events as silver_events
@@ -24,9 +25,9 @@ def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     named = None
     if aliases.are_wanted(run.context):
         named = aliases_of.everything(run, winners)
-        winners = aliases.apply(winners, named.frame, few=named.rows <= links_of.FEW)
+        winners = aliases.apply(winners, named.frame, few=are_sent(named.rows))
     links = links_of.everything(run, winners)
-    few = links.rows <= links_of.FEW
+    few = are_sent(links.rows)
     linked = identities.link(winners, links.frame, few=few) if links.rows else winners
     rows = silver_events.build(linked, context=run.context)
     touched = dict.fromkeys(silver_events.SLICE_COLUMNS, EVERYTHING)
@@ -86,31 +87,34 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     named = aliases_of.changes(run, inserts, stored)
     inserts, days = named.inserts, [*days, *named.days]
     links = links_of.changes(run, inserts, stored)
-    sessions, starts = _touched_sessions(run, inserts, {*days, *_days_of_client_sessions(run, inserts)}, stored)
+    around = {*days, *_days_of_client_sessions(run, inserts)}
+    sessions, found, starts = _touched_sessions(run, inserts, around, stored)
     affected = stored.where(starts.predicate("session_date")).join(
-        sessions.select("site_id", "session_id"), on=["site_id", "session_id"], how="left_semi"
+        sent(sessions.select("site_id", "session_id"), found), on=["site_id", "session_id"], how="left_semi"
     )
+    persons = None if links.persons is None else sent(links.persons, links.moved)
     changed = silver_events.changes(
-        identities.link(inserts, links.now), silver_events.with_persons(affected, links.persons), context=context
+        identities.link(inserts, links.now), silver_events.with_persons(affected, persons), context=context
     )
     if links.persons is not None:
-        elsewhere = links.persons.join(sessions, on=["site_id", "session_id"], how="left_anti")
+        elsewhere = links.persons.join(sent(sessions, found), on=["site_id", "session_id"], how="left_anti")
         theirs = stored.where(F.col("event_date").isin(*links.days))
-        changed = changed.unionByName(silver_events.handed_over(theirs, elsewhere))
+        changed = changed.unionByName(silver_events.handed_over(theirs, sent(elsewhere, links.moved)))
     moves = ["event_utc_date"] if silver_events.copies_of_any_time(context) else []
     staged = lake.stage("silver.events", changed, silver_events.places(), moves)
     touched = silver_events.touched(staged.measured)
-    where = " or ".join(f"old.event_date = date'{day}'" for day in touched["event_date"].all_dates())
-    lake.upsert("silver.events", staged, batch, touched, where)
+    lake.upsert("silver.events", staged, batch, touched, touched["event_date"].all_dates())
     aliases_of.write(run, named, batch)
     links_of.write(run, links, batch)
 
 
-def _touched_sessions(run: Run, inserts: DataFrame, days: set[date], stored: DataFrame) -> tuple[DataFrame, Slices]:
-    """Stored sessions to cut anew, and the slices in which they start. `days`: where to look for them."""
+def _touched_sessions(
+    run: Run, inserts: DataFrame, days: set[date], stored: DataFrame
+) -> tuple[DataFrame, int, Slices]:
+    """Stored sessions to cut anew, how many, and the slices in which they start. `days`: where to look for them."""
     while True:
         near = silver_events.near(sorted(days), stored, context=run.context)
-        sessions, _, found = run.lake.checkpoint(
+        sessions, rows, found = run.lake.checkpoint(
             silver_events.touched_sessions(inserts, near, context=run.context),
             F.collect_set(F.struct("site_id", "session_date")).alias("starts"),
             F.collect_set(F.struct("first_day", "last_day")).alias("spans"),
@@ -121,7 +125,7 @@ def _touched_sessions(run: Run, inserts: DataFrame, days: set[date], stored: Dat
             if not reached <= days:  # a run may go on before and after what was looked at
                 days = days | reached
                 continue
-        return sessions, Slices.of((row["site_id"], row["session_date"]) for row in found["starts"])
+        return sessions, rows, Slices.of((row["site_id"], row["session_date"]) for row in found["starts"])
 
 
 def _days_of_client_sessions(run: Run, inserts: DataFrame) -> set[date]:
