@@ -46,12 +46,12 @@ _PAGE = 20_000
 # Steps that read up to as many rows are done by interpreted plans.
 _FEW_ROWS = 10_000
 
-# Up to so many rows are sent to where a table's rows are read, instead of the table's rows to them.
-_SENT_ROWS = 500_000
-
 # In such steps, tables of up to as many files are read by these files: Delta finds out by Spark jobs, two or three a
 # scan, which took a quarter of the time of a small increment.
 _FEW_FILES = 64
+
+# Up to so many rows are sent to where a table's rows are read, instead of the table's rows to them.
+_SENT_ROWS = 500_000
 
 
 @dataclass(frozen=True)

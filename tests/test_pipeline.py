@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from pipelines import lake as lake_module
 from pipelines import runner
 from pipelines.context import RunContext
 from pipelines.ops import rebuild, replay
@@ -28,7 +29,7 @@ from tests.arrivals import (
     tables,
     unbalanced,
 )
-from tests.runs import CANONICAL, Row, land, new_run
+from tests.runs import CANONICAL, Row, bring_up_to_date, land, new_run
 
 
 @pytest.mark.slow
@@ -145,6 +146,26 @@ def test_dead_letters_replayed_and_a_held_batch_released_equal_a_mapping_that_wa
     before = {table: run.lake.version(table) for table in run.served}
     replay.replay(mended, everything)  # once more: there is nothing to put back
     assert {table: run.lake.version(table) for table in run.served} == before
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    of="arrival",
+    injected="batches that are taken for large ones: kept in files, written through Spark, days written anew",
+    holds="the plain-Python model, as for small ones",
+)
+def test_the_way_of_many_rows_ends_where_the_way_of_few_does(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most in ("_PAGE", "_FEW_ROWS"):
+        monkeypatch.setattr(lake_module, most, -1)
+    rng = random.Random(11)
+    records = random_records(rng, 60)
+    for number, batch in enumerate(random_batches(rng, records, 2)):
+        land(tmp_path / "landing", f"{number}.jsonl", [record["_line"] for record in batch])
+        run = bring_up_to_date(spark, tmp_path / "lake", CONTEXT, tmp_path / "landing", "gold.page_metrics_daily")
+    assert differing_from_model(tmp_path, records, run.served) == []
+    assert not (tmp_path / "lake" / ".scratch").exists()
 
 
 @pytest.mark.fault(
