@@ -33,8 +33,8 @@ from pipelines.contracts import Contract, contract, standard_sql_string
 from pipelines.delta_types import arrow_schema, delta_schema
 from pipelines.errors import InfrastructureError
 from pipelines.lake_files import write_files
-from pipelines.lake_log import BATCHES, LakeLog
-from pipelines.slices import EVERYTHING, Slices
+from pipelines.lake_log import ANYTHING, BATCHES, LakeLog
+from pipelines.slices import EVERYTHING, NOTHING, Slices
 from pipelines.spark import for_few_rows
 
 _FORMAT = "delta"
@@ -235,10 +235,10 @@ class Lake(LakeLog):
         self.create(table)
         self._save(table, rows, "overwrite", batch, touched, made_for=made_for)
 
-    def mark(self, table: str, batch: int, touched: dict[str, Slices]) -> None:
+    def mark(self, table: str, batch: int, made_for: dict[str, str] | None = None) -> None:
         """Say that the table reflects a batch that changes none of its rows."""
         self.create(table)
-        self._save_page(table, _page(table, []), batch, touched, mode="append")
+        self._save_page(table, _page(table, []), batch, {ANYTHING: NOTHING}, made_for, mode="append")
 
     def delete(self, table: str, where: str) -> None:
         """Remove the rows that match; a table that is not there has none."""
@@ -258,12 +258,14 @@ class Lake(LakeLog):
         found = self.log(table)
         return 0 if found is None else int(found.update(updates=values, predicate=where)["num_updated_rows"])
 
-    def replace_slices(self, table: str, staged: Staged, slices: Slices, batch: int) -> None:
-        """Replace exactly the rows of the slices, in one commit."""
+    def replace_slices(
+        self, table: str, staged: Staged, slices: Slices, batch: int, besides: dict[str, Slices] | None = None
+    ) -> None:
+        """Replace exactly the rows of the slices, in one commit; `besides`: what else its note is to say."""
         self.create(table)
         column = contract(table).slice
         assert column is not None
-        touched = {column: slices}
+        touched = {column: slices, **(besides or {})}
         if self.count(table) == 0:
             self.append(table, staged, batch, touched)
         else:
@@ -286,7 +288,7 @@ class Lake(LakeLog):
         self.create(table)
         declared = contract(table)
         if staged.rows == 0:
-            self.mark(table, batch, touched)
+            self.mark(table, batch)
             return
         if staged.page is None and days is not None:
             self._replace_days(table, staged, batch, touched, _on(declared.partition_by[0], days))

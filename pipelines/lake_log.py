@@ -16,6 +16,8 @@ from pipelines.slices import EVERYTHING, NOTHING, Slices
 
 BATCHES = "batches"
 """The application by whose transaction number a commit says which batch its table reflects."""
+ANYTHING = "*"
+"""In a note: the slices by dates of any column."""
 
 
 class LakeLog:
@@ -96,9 +98,10 @@ class LakeLog:
                 return touched
             if commit["operation"] == "CREATE TABLE":
                 return touched if batch == 0 else EVERYTHING
-            if column not in note.get("touched", {}):
+            told = note.get("touched", {})
+            if not told.keys() & {column, ANYTHING}:
                 return EVERYTHING
-            touched |= Slices.from_json(note["touched"][column])
+            touched |= Slices.from_json(told.get(column, told.get(ANYTHING)))
         return EVERYTHING
 
     def made_for(self, table: str) -> dict[str, str] | None:

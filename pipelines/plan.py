@@ -45,6 +45,7 @@ from pipelines.gold import (
     user_engagement,
 )
 from pipelines.silver import sessions, user_days
+from pipelines.slices import besides_persons
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Step:
     build: Callable[..., DataFrame]
     days_ahead: Callable[[RunContext], int | None] = lambda context: None
     """How many days after its date a row's inputs reach, by the columns in `looks_ahead` of its contract."""
+    reads_persons: Callable[[RunContext], bool] = lambda context: True
+    """Whether rows depend on `person_id` of its inputs; where not, a slice in which only that changed is no reason."""
+    persons: Callable[[DataFrame], DataFrame] | None = None
+    """The key and `person_id` of rows, from the events they are made of: of a table of which nothing else depends on
+    persons. None: where only these changed, its slices are made anew all the same."""
 
     @property
     def contract(self) -> Contract:
@@ -64,14 +70,32 @@ class Step:
     def inputs(self) -> list[str]:
         return list(self.contract.inputs)
 
+    def touched_by(self, table: str, column: str | None, context: RunContext) -> str:
+        """By what the commits of an input are asked which slices they touched."""
+        passes_over = not self.reads_persons(context) and table in _KNOW_PERSONS
+        return besides_persons(column or "") if passes_over else column or ""
+
+
+# Whose commits say where more than persons changed.
+_KNOW_PERSONS = ("silver.events", "silver.sessions")
+
+
+def _never(context: RunContext) -> bool:
+    return False
+
 
 SILVER = (
-    Step("silver.sessions", sessions.build),
+    Step("silver.sessions", sessions.build, persons=sessions.persons),
     Step("silver.user_days", user_days.build),
 )
 GOLD = (
     Step("gold.journey_stats_daily", journey_stats_daily.build),
-    Step("gold.funnel_daily", funnel_daily.build, lambda context: context.funnels.days_ahead),
+    Step(
+        "gold.funnel_daily",
+        funnel_daily.build,
+        days_ahead=lambda context: context.funnels.days_ahead,
+        reads_persons=lambda context: context.funnels.days_ahead is not None,
+    ),
     Step("gold.active_users_daily", active_users_daily.build),
     Step("gold.active_users_by_segment_daily", active_users_by_segment_daily.build),
     Step("gold.activity_histogram", activity_histogram.build),
@@ -80,19 +104,19 @@ GOLD = (
     Step("gold.cohort_retention", cohort_retention.build),
     Step("gold.user_engagement", user_engagement.build),
     Step("gold.cohort_progression", cohort_progression.build),
-    Step("gold.engagement_actions_daily", engagement_actions_daily.build),
-    Step("gold.page_metrics_daily", page_metrics_daily.build),
-    Step("gold.traffic_5min", traffic_5min.build),
-    Step("gold.traffic_sources_daily", traffic_sources_daily.build),
+    Step("gold.engagement_actions_daily", engagement_actions_daily.build, reads_persons=_never),
+    Step("gold.page_metrics_daily", page_metrics_daily.build, reads_persons=_never),
+    Step("gold.traffic_5min", traffic_5min.build, reads_persons=_never),
+    Step("gold.traffic_sources_daily", traffic_sources_daily.build, reads_persons=_never),
     Step("gold.attribution_daily", attribution_daily.build),
     Step("gold.touch_paths_daily", touch_paths_daily.build),
-    Step("gold.devices_daily", devices_daily.build),
-    Step("gold.geo_daily", geo_daily.build),
-    Step("gold.page_performance_daily", page_performance_daily.build),
-    Step("gold.flow_transitions_daily", flow_transitions_daily.build),
-    Step("gold.flow_patterns_daily", flow_patterns_daily.build),
-    Step("gold.session_anomalies", session_anomalies.build),
-    Step("gold.segment_metrics_daily", segment_metrics_daily.build),
+    Step("gold.devices_daily", devices_daily.build, reads_persons=_never),
+    Step("gold.geo_daily", geo_daily.build, reads_persons=_never),
+    Step("gold.page_performance_daily", page_performance_daily.build, reads_persons=_never),
+    Step("gold.flow_transitions_daily", flow_transitions_daily.build, reads_persons=_never),
+    Step("gold.flow_patterns_daily", flow_patterns_daily.build, reads_persons=_never),
+    Step("gold.session_anomalies", session_anomalies.build, reads_persons=_never),
+    Step("gold.segment_metrics_daily", segment_metrics_daily.build, reads_persons=_never),
     Step("gold.metric_anomalies", metric_anomalies.build),
     Step("gold.kpi_daily", kpi_daily.build),
 )

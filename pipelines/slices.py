@@ -35,6 +35,15 @@ class Slices:
         sites = self.dates.keys() | other.dates.keys()
         return Slices({s: self.dates.get(s, frozenset()) | other.dates.get(s, frozenset()) for s in sites})
 
+    def __sub__(self, other: Slices) -> Slices:
+        """Those that are not in `other`; of everything, everything, unless `other` is."""
+        if other.everything:
+            return NOTHING
+        if self.everything:
+            return EVERYTHING
+        rest = {site_id: days - other.dates.get(site_id, frozenset()) for site_id, days in self.dates.items()}
+        return Slices({site_id: days for site_id, days in rest.items() if days})
+
     def widened(self, *, back: int = 0, forward: int = 0) -> Slices:
         """Each date with the `back` days before and the `forward` days after it."""
         steps = range(-back, forward + 1)
@@ -91,6 +100,14 @@ class Slices:
 
 EVERYTHING = Slices({}, everything=True)
 NOTHING = Slices({})
+
+
+def besides_persons(column: str) -> str:
+    """By this a commit says in which slices, by dates of `column`, more changed than to whom rows belong.
+
+    A device that names its user hands over what it did on all days before: most tables do not read that.
+    """
+    return f"{column}, besides persons"
 
 
 def _ranges(days: Iterable[date]) -> list[tuple[date, date]]:

@@ -16,9 +16,11 @@ from pyspark.sql import functions as F
 from pipelines import lake as lake_module
 from pipelines import lake_files
 from pipelines.bronze.events import record_batch
+from pipelines.contracts import contract
+from pipelines.delta_types import arrow_schema
 from pipelines.errors import InfrastructureError
-from pipelines.lake import Lake
-from pipelines.slices import EVERYTHING, Slices
+from pipelines.lake import Lake, Staged
+from pipelines.slices import EVERYTHING, NOTHING, Slices
 from tests.rows import Row, events_frame, user_days_frame
 
 DAY, NEXT = date(2026, 1, 5), date(2026, 1, 6)
@@ -39,6 +41,17 @@ def lake_at(root: Path, spark: SparkSession | None = None) -> Lake:
         return spark
 
     return Lake(str(root), {}, session)
+
+
+def touching(lake: Lake, batch: int, slices: Slices) -> None:
+    """A commit that says it touched these slices by event_date."""
+    page = arrow_schema(contract("silver.events")).empty_table()
+    lake.append("silver.events", Staged(frame_unread(), 0, {}, page), batch, {"event_date": slices})
+
+
+def frame_unread() -> Any:
+    """In place of a frame where the page is written."""
+    return None
 
 
 def days(spark: SparkSession, *people: tuple[str, str]) -> DataFrame:
@@ -221,13 +234,15 @@ def test_replacing_a_slice_again_gives_the_same_rows(spark: SparkSession, tmp_pa
 def test_a_commit_without_a_note_touches_everything(tmp_path: Path) -> None:
     lake = lake_at(tmp_path)
     shop = Slices.of([("shop", DAY)])
-    lake.mark("silver.events", 1, {"event_date": shop})
-    lake.mark("silver.events", 2, {"event_date": Slices.of([("blog", NEXT)])})
+    touching(lake, 1, shop)
+    touching(lake, 2, Slices.of([("blog", NEXT)]))
     assert lake.touched_since("silver.events", 1, "event_date") == Slices.of([("blog", NEXT)])
     assert lake.touched_since("silver.events", 0, "event_date") == shop | Slices.of([("blog", NEXT)])
+    lake.mark("silver.events", 3)
+    assert lake.touched_since("silver.events", 2, "event_date") == NOTHING
     lake.append_rows("silver.events", [])
-    lake.mark("silver.events", 3, {"event_date": shop})
-    assert lake.touched_since("silver.events", 2, "event_date") == EVERYTHING
+    touching(lake, 4, shop)
+    assert lake.touched_since("silver.events", 3, "event_date") == EVERYTHING
     assert lake.touched_since("silver.events", 1, "page_view_date") == EVERYTHING
 
 

@@ -1,7 +1,7 @@
 """Source, medium and campaign of a visit, and its channel group.
 
 Rules in order: GA4's default channel groups (support.google.com/analytics/answer/9756891), with GA4's AI Assistant
-group after the paid ones. GA4 keeps its lists of sites to itself; ours is sources.csv.
+group after the paid ones. GA4 sorts sites by a list of its own; ours is sources.csv.
 """
 
 from __future__ import annotations

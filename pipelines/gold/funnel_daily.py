@@ -59,7 +59,7 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
         "breakdown",
         "journeys",
         F.when(is_presence, F.col("journeys")).otherwise(F.get("counts", F.lit(0))).alias("whole"),
-        F.inline(F.transform(names, lambda name, number: _step(name, number, timed))),
+        F.inline(F.transform(names, lambda name, number: _step(name, number, F.size(names), timed))),
     )
     count, before, zero = F.col("count"), F.col("before"), F.lit(0)
     lost_next = F.greatest(zero, count - F.coalesce("after", count))
@@ -86,15 +86,18 @@ def _of_funnel(values: Sequence[Column], kind: str) -> Column:
     return F.get(F.array(*values).cast(f"array<{kind}>"), F.col("number"))
 
 
-def _step(name: Column, number: Column, percentiles: Column) -> Column:
-    """A step with the journeys that reached it, the step before (all journeys for the first) and the one after."""
+def _step(name: Column, number: Column, size: Column, percentiles: Column) -> Column:
+    """A step with the journeys that reached it, the step before (all journeys for the first) and the one after.
+
+    `counts` is as long as the longest funnel: what it holds after a shorter one's last step is no step's.
+    """
     times = F.get(percentiles, number)
     return F.struct(
         (number + 1).alias("step_number"),
         name.alias("step"),
         F.when(number == 0, F.col("journeys")).otherwise(F.get("counts", number - 1)).alias("before"),
         F.get("counts", number).alias("count"),
-        F.get("counts", number + 1).alias("after"),
+        F.when(number + 1 < size, F.get("counts", number + 1)).alias("after"),
         (F.get(times, 0) / MICROS).alias("median_seconds"),
         (F.get(times, 1) / MICROS).alias("p90_seconds"),
     )

@@ -13,7 +13,7 @@ from pyspark.sql.window import Window
 from pipelines.context import RunContext
 from pipelines.contracts import contract
 from pipelines.silver import sessionize
-from pipelines.slices import Slices
+from pipelines.slices import Slices, besides_persons
 
 CONTRACT = contract("silver.events")
 KEY = list(CONTRACT.key)
@@ -31,7 +31,7 @@ SESSION_COLUMNS = (
     "session_bot_reason",
     "is_countable",
 )
-OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in SESSION_COLUMNS]
+OWN_COLUMNS = [name for name in CONTRACT.column_names if name not in (*SESSION_COLUMNS, "changed_in")]
 
 # What copies of any date share in its place; any date will do, since all events of their site share it.
 _ANY_DATE = date(1970, 1, 1)
@@ -43,6 +43,8 @@ RECORD = ("batch_id", "origin", "position")
 
 # Columns by whose dates derived tables are sliced.
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
+# By what a commit says which slices it touched.
+SLICES = (*SLICE_COLUMNS, *[besides_persons(name) for name in SLICE_COLUMNS])
 # Where a stored event stands: in its slices, and under which date of its key.
 _PLACE_COLUMNS = (*SLICE_COLUMNS, "event_utc_date")
 
@@ -117,9 +119,10 @@ def _copies_hash(context: RunContext) -> Column:
     return F.xxhash64("site_id", "event_id", _shared_date(context)).alias("_key")
 
 
-def build(winners: DataFrame, *, context: RunContext) -> DataFrame:
-    """The whole table from winners alone: what a first load and a rebuild write."""
-    return sessionize.build(winners.select(*OWN_COLUMNS), context=context).select(*CONTRACT.column_names)
+def build(winners: DataFrame, batch: int, *, context: RunContext) -> DataFrame:
+    """The whole table from winners alone: what a first load and a rebuild write for `batch`."""
+    rows = sessionize.build(winners.select(*OWN_COLUMNS), context=context).withColumn("changed_in", F.lit(batch))
+    return rows.select(*CONTRACT.column_names)
 
 
 def against_stored(accepted: DataFrame, stored: DataFrame, *, context: RunContext) -> DataFrame:
@@ -228,11 +231,12 @@ def _spans_of_runs(spans: DataFrame, gap_us: Column) -> DataFrame:
     return numbered.withColumns({name: end(name).over(run) for name, end in ends.items()})
 
 
-def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> DataFrame:
+def changes(inserts: DataFrame, affected: DataFrame, batch: int, *, context: RunContext) -> DataFrame:
     """Rows of silver.events that differ once the inserts are in: the inserts, and stored events of their sessions.
 
     `affected`: every stored event of the touched sessions; `_person` is whom it belongs to from now on. Returns the
-    contract's columns, `_old` (the slices that a stored row leaves; null for a new event) and `was_event_utc_date`.
+    contract's columns, `_old` (the slices that a stored row leaves; null for a new event), `_changes_hands` (whether
+    nothing but its person differs) and `was_event_utc_date`.
     """
     stay = affected.join(stored_keys(inserts), on=KEY, how="left_anti")
     changeable = (*SESSION_COLUMNS, "person_id")
@@ -248,8 +252,14 @@ def changes(inserts: DataFrame, affected: DataFrame, *, context: RunContext) -> 
     )
     told = everything.withColumn("person_id", F.col("_person")).drop("_person")
     sessionized = sessionize.build(told, context=context)
-    differs = F.col("_before").isNull() | ~F.struct(*changeable).eqNullSafe(F.col("_before"))
-    return sessionized.where(differs).select(*CONTRACT.column_names, "_old", _stored_date())
+    is_new = F.col("_before").isNull()
+    is_cut_anew = ~F.struct(*SESSION_COLUMNS).eqNullSafe(F.struct(*[f"_before.{name}" for name in SESSION_COLUMNS]))
+    differs = is_new | is_cut_anew | (F.col("person_id") != F.col("_before.person_id"))
+    return (
+        sessionized.where(differs)
+        .withColumns({"changed_in": F.lit(batch), "_changes_hands": ~is_new & ~is_cut_anew})
+        .select(*CONTRACT.column_names, "_old", "_changes_hands", _stored_date())
+    )
 
 
 def with_persons(stored: DataFrame, persons: DataFrame | None) -> DataFrame:
@@ -260,12 +270,16 @@ def with_persons(stored: DataFrame, persons: DataFrame | None) -> DataFrame:
     return joined.withColumn("_person", F.coalesce("_person", "person_id"))
 
 
-def handed_over(stored: DataFrame, persons: DataFrame) -> DataFrame:
+def handed_over(stored: DataFrame, persons: DataFrame, batch: int) -> DataFrame:
     """The stored events that `persons` (KEY, `_person`) holds, as `changes` returns them: nothing else about them
     changes, and they stay in their slices."""
-    mine = stored.join(persons.select(*KEY, "_person"), on=KEY, how="inner").withColumn("person_id", F.col("_person"))
-    old = F.struct(*_PLACE_COLUMNS).alias("_old")
-    return mine.select(*CONTRACT.column_names, old, F.col("event_utc_date").alias("was_event_utc_date"))
+    mine = stored.join(persons.select(*KEY, "_person"), on=KEY, how="inner")
+    return mine.withColumns({"person_id": F.col("_person"), "changed_in": F.lit(batch)}).select(
+        *CONTRACT.column_names,
+        F.struct(*_PLACE_COLUMNS).alias("_old"),
+        F.lit(True).alias("_changes_hands"),
+        F.col("event_utc_date").alias("was_event_utc_date"),
+    )
 
 
 def stored_keys(inserts: DataFrame) -> DataFrame:
@@ -278,21 +292,23 @@ def _stored_date() -> Column:
 
 
 def places() -> list[Column]:
-    """Aggregates of `changes`: by each slice column, the distinct (site_id, date) that rows stand in or stood in."""
+    """Aggregates of `changes`: by each of SLICES, the distinct (site_id, date) that rows stand in or stood in."""
+    kinds = [(name, name, F.lit(True)) for name in SLICE_COLUMNS]
+    kinds += [(besides_persons(name), name, ~F.col("_changes_hands")) for name in SLICE_COLUMNS]
     return [
-        F.collect_set(F.when(place.isNotNull(), F.struct("site_id", place.alias("date")))).alias(f"{when}_{name}")
-        for name in SLICE_COLUMNS
+        F.collect_set(F.when(place.isNotNull() & counts, F.struct("site_id", place.alias("date")))).alias(
+            f"{when}_{by}"
+        )
+        for by, name, counts in kinds
         for when, place in (("now", F.col(name)), ("before", F.col(f"_old.{name}")))
     ]
 
 
 def touched(measured: dict[str, list[Row]]) -> dict[str, Slices]:
-    """What `places` found, as slices by column."""
+    """What `places` found, as slices by SLICES."""
     return {
-        name: Slices.of(
-            (row["site_id"], row["date"]) for when in ("now", "before") for row in measured[f"{when}_{name}"]
-        )
-        for name in SLICE_COLUMNS
+        by: Slices.of((row["site_id"], row["date"]) for when in ("now", "before") for row in measured[f"{when}_{by}"])
+        for by in SLICES
     }
 
 

@@ -88,6 +88,13 @@ def build(events: DataFrame, *, context: RunContext) -> DataFrame:
     )
 
 
+def persons(events: DataFrame) -> DataFrame:
+    """(site_id, session_id, person_id) of whole sessions: the person of the first event, as `build` has it."""
+    first = F.min(F.struct("event_time", "sequence", "event_id", "person_id"))
+    of_sessions = events.groupBy("site_id", "session_id").agg(first.alias("first"))
+    return of_sessions.select("site_id", "session_id", "first.person_id")
+
+
 def _counting(events: DataFrame, context: RunContext) -> DataFrame:
     """What sessions are made of; what only counting events say is null on the others."""
     excludes_events = context.by_site(lambda site: site.test_users.rule) == "exclude_events"

@@ -47,7 +47,7 @@ def staged(run: Run, table: str, rows: DataFrame) -> Staged:
 def write(lake: Lake, table: str, changed: Part | None, batch: int) -> None:
     """Bring the table to the batch, once silver.events is there."""
     if changed is None:
-        lake.mark(table, batch, {})
+        lake.mark(table, batch)
     elif changed.removes:
         others = lake.read(table).join(changed.owners, on=changed.owners.columns, how="left_anti")
         # Spark 4.2 fails on a checkpoint of a union with a checkpoint ("key not found"), not with its distinct rows.

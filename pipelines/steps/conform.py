@@ -23,7 +23,6 @@ from pipelines.run import Run
 from pipelines.silver import canonical
 from pipelines.silver import events as silver_events
 from pipelines.silver.pseudonyms import record_hash
-from pipelines.slices import NOTHING
 from pipelines.sources import Source, load_source
 from pipelines.steps import aliases, holds, links, lookups, repair, requests
 
@@ -151,8 +150,7 @@ def _take_in(run: Run, work: Work, note: StepNote) -> None:
         run.lake.update("ops.duplicates", "replaced_in is null", {"replaced_in": str(work.target)})
     _write_dead_letters(run, candidates, totals["refused"], work)
     if not measured:  # whatever came is held
-        nothing = dict.fromkeys(silver_events.SLICE_COLUMNS, NOTHING)
-        run.lake.mark("silver.events", work.target, nothing)
+        run.lake.mark("silver.events", work.target)
     elif run.lake.count("silver.events") == 0 or work.from_scratch:
         if totals["repeats"]:
             _write_repeats(run, candidates.where("reason is null and arrival > 1"), work)
@@ -192,7 +190,7 @@ def _retake(run: Run, work: Work, dates: tuple[date, date], note: StepNote) -> N
     )
     expected = run.lake.rows("silver.events", f"select count(*) as n from t where {within}")[0]["n"]
     if found != expected:
-        run.lake.mark("silver.events", work.target, dict.fromkeys(silver_events.SLICE_COLUMNS, NOTHING))
+        run.lake.mark("silver.events", work.target)
         run.failures.append(
             DataRefusedError(
                 f"rebuild of {first} to {last}: today {expected - found:,} of {expected:,} events are read"

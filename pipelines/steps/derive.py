@@ -14,11 +14,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts import Contract
-from pipelines.lake import Lake
+from pipelines.lake import Lake, Staged, sent
 from pipelines.plan import Step, order
 from pipelines.quality import gate
 from pipelines.run import Run
-from pipelines.slices import EVERYTHING, NOTHING, Slices
+from pipelines.slices import EVERYTHING, NOTHING, Slices, besides_persons
 
 # Tables that are built side by side: small steps wait for the driver more than for a core.
 _SIDE_BY_SIDE = 4
@@ -69,60 +69,112 @@ class _Inputs:
 
 def _update(run: Run, step: Step, inputs: _Inputs) -> None:
     """Recompute the slices of one table that its inputs touched, or the whole where it cannot be cut."""
-    declared, table = step.contract, step.table
-    batch = min(run.lake.batch(name) for name in step.inputs)
-    done = run.lake.batch(table)
+    declared, table, lake = step.contract, step.table, run.lake
+    batch = min(lake.batch(name) for name in step.inputs)
+    done = lake.batch(table)
     touched = NOTHING
     days_ahead = step.days_ahead(run.context)
     looked_ahead = {} if days_ahead is None else declared.looks_ahead
     if done < batch:
         for name, column in declared.inputs.items():
-            touched |= run.lake.touched_since(name, done, column or "")
+            touched |= lake.touched_since(name, done, step.touched_by(name, column, run.context))
         for name, column in looked_ahead.items():
-            touched |= run.lake.touched_since(name, done, column).widened(back=days_ahead or 0)
-    another_day = declared.as_of and batch > 0 and run.lake.made_for(table) != run.context.last_dates
+            by = step.touched_by(name, column, run.context)
+            touched |= lake.touched_since(name, done, by).widened(back=days_ahead or 0)
+    another_day = declared.as_of and batch > 0 and lake.made_for(table) != run.context.last_dates
+    made_for = run.context.last_dates if declared.as_of else None
     if declared.write == "replace" and (touched or another_day):
         touched = EVERYTHING
     if not touched:
+        if done < batch:
+            lake.mark(table, batch, made_for)
         return
     run.warm_up()
     slices = touched.widened(forward=declared.looks_back_days)
+    cut, handed = _by_change(lake, step, slices, done)
+    made = slices - handed
     needed = {
-        name: [(column or "", slices.widened(back=declared.looks_back_days))]
-        for name, column in declared.inputs.items()
+        name: [(column or "", made.widened(back=declared.looks_back_days))] for name, column in declared.inputs.items()
     }
     for name, column in looked_ahead.items():
-        needed[name].append((column, slices.widened(forward=days_ahead or 0)))
-    reading = sum(run.lake.rows_in(name, dates, column) for name, parts in needed.items() for column, dates in parts)
-    with run.progress.step(table) as note, run.lake.expecting(reading):
-        few = run.lake.reads_few(reading)
+        needed[name].append((column, made.widened(forward=days_ahead or 0)))
+    reading = sum(lake.rows_in(name, dates, column) for name, parts in needed.items() for column, dates in parts)
+    if handed:
+        reading += sum(lake.rows_in(name, handed, column or "") for name, column in declared.inputs.items())
+    with run.progress.step(table) as note, lake.expecting(reading):
+        few = lake.reads_few(reading)
         read = [
             inputs.of(name, " or ".join(dates.predicate(column) for column, dates in parts), few=few)
             for name, parts in needed.items()
         ]
-        rows = _replace(run, step, slices, read, batch)
-        note.words = f"{rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
-        note.fields = {"rows": rows, "slices": touched.count(), "everything": touched.everything}
+        built = _built(run, step, made, read)
+        if handed:
+            built = built.unionByName(_handed_over(lake, step, handed, done))
+        staged = _judged(run, step, built, read[0])
+        if declared.write == "replace":
+            lake.overwrite(table, staged, batch, {}, made_for)
+        else:
+            lake.replace_slices(table, staged, slices, batch, cut)
+        note.words = f"{staged.rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
+        note.fields = {"rows": staged.rows, "slices": touched.count(), "everything": touched.everything}
 
 
-def _replace(run: Run, step: Step, slices: Slices, inputs: list[DataFrame], batch: int) -> int:
+def _by_change(lake: Lake, step: Step, slices: Slices, done: int) -> tuple[dict[str, Slices], Slices]:
+    """What the commit is to say of slices in which more than persons changes, and the slices that are only handed over.
+
+    Those are none where few rows are read: to make these anew takes fewer queries.
+    """
+    if step.persons is None:
+        return {}, NOTHING
+    [(source, column)] = step.contract.inputs.items()
+    cut = lake.touched_since(source, done, besides_persons(column or "")) if done else slices
+    handed = slices - cut
+    if lake.reads_few(lake.rows_in(source, slices, column or "")):
+        handed = NOTHING
+    return {besides_persons(step.contract.slice or ""): cut}, handed
+
+
+def _built(run: Run, step: Step, slices: Slices, inputs: list[DataFrame]) -> DataFrame:
+    """The rows of the slices, made anew."""
     declared, lake = step.contract, run.lake
     in_slices = slices.predicate(declared.slice or "")
-    built = step.build(*inputs, context=run.build_context).where(in_slices)
+    built = step.build(*[_narrowed(run, step, rows) for rows in inputs], context=run.build_context).where(in_slices)
     if declared.first_written_columns and lake.count(step.table):
         built = _keep_first_written(built, lake.read(step.table).where(in_slices), step)
+    return built.select(*declared.column_names)
+
+
+def _narrowed(run: Run, step: Step, rows: DataFrame) -> DataFrame:
+    """A step that is not run where only persons changed must not see them."""
+    return rows if step.reads_persons(run.context) else rows.drop("person_id")
+
+
+def _handed_over(lake: Lake, step: Step, slices: Slices, done: int) -> DataFrame:
+    """The stored rows of slices in which only persons changed since batch `done`, with those that they have now."""
+    assert step.persons is not None
+    declared = step.contract
+    [(source, column)] = declared.inputs.items()
+    events = lake.read(source).where(slices.predicate(column or ""))
+    key = list(declared.key)
+    changed, found, _ = lake.checkpoint(events.where(F.col("changed_in") > done).select(*key).distinct())
+    theirs = step.persons(events.join(sent(changed, found), on=key, how="left_semi"))
+    persons, found, _ = lake.checkpoint(theirs.withColumnRenamed("person_id", "_person"))
+    stored = lake.read(step.table).where(slices.predicate(declared.slice or ""))
+    joined = stored.join(sent(persons, found), on=key, how="left")
+    return joined.withColumn("person_id", F.coalesce("_person", "person_id")).select(*declared.column_names)
+
+
+def _judged(run: Run, step: Step, rows: DataFrame, first_input: DataFrame) -> Staged:
+    """The rows computed; raises DataRefusedError where they break a rule of the contract."""
+    declared = step.contract
     checks = declared.row_checks()
-    staged = lake.stage(step.table, built, gate.violations(checks))
+    staged = run.lake.stage(step.table, rows, gate.violations(checks))
     crossing: gate.Gate = "bronze→silver" if declared.layer == "silver" else "silver→gold"
-    expected = staged.rows > 0 or _expects_rows(declared, inputs[0])
+    expected = staged.rows > 0 or _expects_rows(declared, first_input)
     run.judge(
         crossing, step.table, gate.row_rules(checks, staged.measured, staged.rows, expected=expected), staged.rows
     )
-    if declared.write == "replace":
-        lake.overwrite(step.table, staged, batch, {}, run.context.last_dates if declared.as_of else None)
-    else:
-        lake.replace_slices(step.table, staged, slices, batch)
-    return staged.rows
+    return staged
 
 
 def _expects_rows(declared: Contract, first_input: DataFrame) -> bool:

@@ -29,8 +29,8 @@ def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     links = links_of.everything(run, winners)
     few = are_sent(links.rows)
     linked = identities.link(winners, links.frame, few=few) if links.rows else winners
-    rows = silver_events.build(linked, context=run.context)
-    touched = dict.fromkeys(silver_events.SLICE_COLUMNS, EVERYTHING)
+    rows = silver_events.build(linked, batch, context=run.context)
+    touched = dict.fromkeys(silver_events.SLICES, EVERYTHING)
     fits = run.lake.fits_page(events)
     run.lake.overwrite("silver.events", run.lake.stage("silver.events", rows) if fits else rows, batch, touched)
     aliases_of.write_all(run, named, batch)
@@ -94,12 +94,12 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     )
     persons = None if links.persons is None else sent(links.persons, links.moved)
     changed = silver_events.changes(
-        identities.link(inserts, links.now), silver_events.with_persons(affected, persons), context=context
+        identities.link(inserts, links.now), silver_events.with_persons(affected, persons), batch, context=context
     )
     if links.persons is not None:
         elsewhere = links.persons.join(sent(sessions, found), on=["site_id", "session_id"], how="left_anti")
         theirs = stored.where(F.col("event_date").isin(*links.days))
-        changed = changed.unionByName(silver_events.handed_over(theirs, sent(elsewhere, links.moved)))
+        changed = changed.unionByName(silver_events.handed_over(theirs, sent(elsewhere, links.moved), batch))
     moves = ["event_utc_date"] if silver_events.copies_of_any_time(context) else []
     staged = lake.stage("silver.events", changed, silver_events.places(), moves)
     touched = silver_events.touched(staged.measured)

@@ -317,6 +317,15 @@ def test_random_events_give_the_models_rows(spark: SparkSession, context: MakeCo
         assert any(row["funnel"] == name and row["step_number"] == 2 and row["count"] for row in found), name
 
 
+def test_the_last_step_of_a_funnel_shorter_than_another_loses_nobody(spark: SparkSession, context: MakeContext) -> None:
+    events = events_frame(spark, [at("05 12:00:00", "page_view", "/p"), at("05 12:00:01", "purchase")])
+    built = funnel_daily.build(events, context=context(funnels={"buying": BUYING, "shopping": SHOPPING}))
+    assert rows(built, "funnel", "step_number", "count", "drop_off_rate") == [
+        *[("buying", 1, 1, 0.0), ("buying", 2, 1, 0.0)],
+        *[("shopping", 1, 1, 1.0), ("shopping", 2, 0, 0.0), ("shopping", 3, 1, 0.0)],
+    ]
+
+
 # --- by arrival -----------------------------------------------------------------------------------------------------
 
 

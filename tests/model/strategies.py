@@ -88,7 +88,6 @@ FUNNELS = Funnels(
             steps=(
                 FunnelStep(name="Pro", properties={"plan": "pro"}),
                 FunnelStep(name="Pro video", event_type="video_play", properties={"plan": "pro"}),
-                FunnelStep(name="Bought", event_type="purchase"),
             ),
             sites=("shop", "docs"),
         ),

@@ -85,7 +85,7 @@ def test_a_late_event_touches_the_sessions_within_one_gap_of_it_and_no_other(
     assert names == {by_event["a"], by_event["b"]}
 
     affected = silver_events.with_persons(table.where(F.col("session_id").isin(list(names))), None)
-    changed = silver_events.changes(new, affected, context=context()).collect()
+    changed = silver_events.changes(new, affected, 2, context=context()).collect()
     # a and n and b are one session now, which is called after a: b moves, a only ceases to be the exit.
     assert {row["event_id"]: row["session_id"] for row in changed} == dict.fromkeys("anb", by_event["a"])
 
