@@ -32,7 +32,7 @@ from pyspark.sql.types import StructType
 from pipelines.contracts import Contract, contract, standard_sql_string
 from pipelines.delta_types import arrow_schema, delta_schema
 from pipelines.errors import InfrastructureError
-from pipelines.lake_files import write_files
+from pipelines.lake_files import Edits, rewrite_files, write_files
 from pipelines.lake_log import ANYTHING, BATCHES, LakeLog
 from pipelines.slices import EVERYTHING, NOTHING, Slices
 from pipelines.spark import for_few_rows
@@ -53,6 +53,9 @@ _FEW_FILES = 64
 # Up to so many rows are sent to where a table's rows are read, instead of the table's rows to them.
 _SENT_ROWS = 500_000
 
+# Files of up to so much are written anew by this process; of more, a cluster's tasks do it.
+_REWRITTEN_BYTES = 8 << 30
+
 
 @dataclass(frozen=True)
 class Staged:
@@ -66,6 +69,14 @@ class Staged:
     measured: dict[str, Any]
     page: pa.Table | None
     moves: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Few:
+    """Rows computed, and how many."""
+
+    frame: DataFrame
+    rows: int
 
 
 class Lake(LakeLog):
@@ -215,9 +226,8 @@ class Lake(LakeLog):
         self.create(table)
         declared, found = contract(table), self.log(table)
         assert found is not None
-        place = fs.PyFileSystem(DeltaStorageHandler(self.path(table), self._options))
         columns, indexed = arrow_schema(declared), _indexed(declared)
-        added = write_files(rows, columns, place, partition_by=declared.partition_by, indexed=indexed)
+        added = write_files(rows, columns, self._place(table), partition_by=declared.partition_by, indexed=indexed)
         marks = _properties(batch, None)
         found.create_write_transaction(
             list(added), "append", found.schema(), list(declared.partition_by), commit_properties=marks
@@ -278,54 +288,80 @@ class Lake(LakeLog):
         batch: int,
         touched: dict[str, Slices],
         days: Sequence[date] | None = None,
+        patch: Few | None = None,
+        removed: Few | None = None,
     ) -> None:
-        """Insert rows and update those with the same key, in one commit.
+        """Insert rows and replace those with the same key, in one commit.
 
-        `days`: of the column by which the table is partitioned, those on which rows are written or replaced; then many
-        rows are put in by writing these partitions anew, which reads and writes the other rows in their place, where a
-        MERGE sends them all through the network twice. None: anywhere.
+        `patch`: keys of other stored rows, and columns that have another value there from now on. `removed`: keys of
+        stored rows that go. `days`: of the column by which the table is partitioned, those on which all these rows
+        stand or stood; None: anywhere. Files that hold none of them stay; the others are written anew, which reads and
+        writes their rows where they are, while a MERGE sends them through the network twice.
         """
         self.create(table)
-        declared = contract(table)
-        if staged.rows == 0:
+        count = staged.rows + sum(few.rows for few in (patch, removed) if few)
+        if count == 0:
             self.mark(table, batch)
             return
-        if staged.page is None and days is not None:
-            self._replace_days(table, staged, batch, touched, _on(declared.partition_by[0], days))
+        found, declared = self.log(table), contract(table)
+        assert found is not None
+        files = _files(found, declared, days)
+        if count > _SENT_ROWS or sum(file["size_bytes"] for file in files) > _REWRITTEN_BYTES:
+            self._replace_days(table, staged, batch, touched, days, patch, removed)
             return
-        was = {name: f"was_{name}" for name in staged.moves}
-        match = " and ".join(f"old.{name} = new.{was.get(name, name)}" for name in declared.key)
-        if staged.page is not None:
-            found = self.log(table)
-            assert found is not None
-            merge = found.merge(
-                staged.page,
-                predicate=match if days is None else f"{match} and ({_on('old.' + declared.partition_by[0], days)})",
-                source_alias="new",
-                target_alias="old",
-                commit_properties=_properties(batch, touched),
-            )
-            no_columns = list(was.values()) or None
-            merge = merge.when_matched_update_all(except_cols=no_columns)
-            merge.when_not_matched_insert_all(except_cols=no_columns).execute()
-            return
-        from delta.tables import DeltaTable as SparkDeltaTable
+        page = staged.page if staged.page is not None else staged.frame.toArrow()
+        was = {f"was_{name}" if name in staged.moves else name: name for name in declared.key}
+        gone = page.select(list(was)).rename_columns(list(was.values()))
+        if removed:
+            gone = pa.concat_tables([gone, removed.frame.toArrow().select(gone.column_names).cast(gone.schema)])
+        columns = arrow_schema(declared)
+        edits = Edits(
+            table,
+            declared.key,
+            page.select(columns.names).cast(columns),
+            gone,
+            patch.frame.toArrow() if patch else None,
+        )
+        place, indexed = self._place(table), _indexed(declared)
+        actions = rewrite_files(files, edits, columns, place, partition_by=declared.partition_by, indexed=indexed)
+        found.create_write_transaction(
+            actions,
+            "append",
+            found.schema(),
+            list(declared.partition_by),
+            commit_properties=_properties(batch, touched),
+        )
 
-        target = SparkDeltaTable.forPath(self.session(), self.path(table)).alias("old")
-        with self._commit_marks(batch, touched):  # what the table has no column for is passed over
-            (target.merge(staged.frame.alias("new"), match).whenMatchedUpdateAll().whenNotMatchedInsertAll().execute())
-
-    def _replace_days(self, table: str, staged: Staged, batch: int, touched: dict[str, Slices], in_days: str) -> None:
-        """Write partitions anew: the staged rows, and the stored ones that none of them replaces."""
+    def _replace_days(
+        self,
+        table: str,
+        staged: Staged,
+        batch: int,
+        touched: dict[str, Slices],
+        days: Sequence[date] | None,
+        patch: Few | None,
+        removed: Few | None,
+    ) -> None:
+        """The same by Spark: partitions are replaced by the staged rows and the stored ones that stay."""
         declared = contract(table)
-        was = [F.col(f"was_{name}" if name in staged.moves else name).alias(name) for name in declared.key]
-        replaced = staged.frame.select(*was)
-        if replaced.distinct().count() < staged.rows:
+        in_days = "true" if days is None else _on(declared.partition_by[0], days)
+        key = list(declared.key)
+        was = [F.col(f"was_{name}" if name in staged.moves else name).alias(name) for name in key]
+        gone, rows = staged.frame.select(*was), staged.rows
+        if gone.distinct().count() < rows:
             raise InfrastructureError(f"{table}: two rows are to be written for one key")
-        others = self.read(table).where(in_days)
-        others = others.join(sent(replaced, staged.rows), on=list(declared.key), how="left_anti")
+        if removed:
+            gone, rows = gone.unionByName(removed.frame.select(*key)), rows + removed.rows
+        others = self.read(table).where(in_days).join(sent(gone, rows), on=key, how="left_anti")
+        if patch:
+            names = [name for name in patch.frame.columns if name not in key]
+            told = patch.frame.withColumnsRenamed({name: f"_{name}" for name in names})
+            others = others.join(sent(told, patch.rows), on=key, how="left")
+            others = others.withColumns({name: F.coalesce(f"_{name}", name) for name in names})
         # The stored rows stay in the order and about the files in which they were; of the others few files are made.
-        few = staged.frame.select(*_typed(table)).hint("rebalance", *[F.col(name) for name in declared.partition_by])
+        few = staged.frame.select(*_typed(table))
+        if declared.partition_by:
+            few = few.hint("rebalance", *[F.col(name) for name in declared.partition_by])
         writer = others.select(*_typed(table)).unionByName(few).write.format(_FORMAT).mode("overwrite")
         writer = writer.option("replaceWhere", in_days).option("userMetadata", _note(batch, touched))
         writer.option("txnAppId", BATCHES).option("txnVersion", str(batch)).save(self.path(table))
@@ -341,6 +377,9 @@ class Lake(LakeLog):
         self._save_page(table, _page(table, rows), mode="overwrite", predicate=where)
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _place(self, table: str) -> fs.FileSystem:
+        return fs.PyFileSystem(DeltaStorageHandler(self.path(table), self._options))
 
     def _save(
         self,
@@ -387,23 +426,6 @@ class Lake(LakeLog):
             **mode,
         )
 
-    @contextmanager
-    def _commit_marks(self, batch: int, touched: dict[str, Slices]) -> Iterator[None]:
-        """MERGE takes its marks from the session; left there they would swallow the next write."""
-        marks = {
-            "spark.databricks.delta.write.txnAppId": BATCHES,
-            "spark.databricks.delta.write.txnVersion": str(batch),
-            "spark.databricks.delta.commitInfo.userMetadata": _note(batch, touched),
-        }
-        conf = self.session().conf
-        try:
-            for key, value in marks.items():
-                conf.set(key, value)
-            yield
-        finally:
-            for key in marks:
-                conf.unset(key)
-
 
 def are_sent(rows: int) -> bool:
     """Whether so few rows are better sent to where those of a table are, which they are joined with, than the other way
@@ -414,6 +436,13 @@ def are_sent(rows: int) -> bool:
 def sent(frame: DataFrame, rows: int) -> DataFrame:
     """The frame, of so many rows, as the second side of a join with a table's rows."""
     return F.broadcast(frame) if are_sent(rows) else frame
+
+
+def _files(log: DeltaTable, declared: Contract, days: Sequence[date] | None) -> list[dict[str, Any]]:
+    """What the log tells of the table's files on the given days."""
+    files = pa.table(log.get_add_actions(flatten=True)).to_pylist()
+    wanted = None if days is None else set(days)
+    return [file for file in files if wanted is None or file[f"partition.{declared.partition_by[0]}"] in wanted]
 
 
 def _plain_files(log: DeltaTable) -> list[str]:

@@ -1,27 +1,36 @@
-"""Raw records as Parquet files that a commit can name; memory is bounded by bytes, whatever the size of a record.
+"""Rows as Parquet files that a commit can name, and such files written anew where some of their rows change.
 
-deltalake's own writer gathers rows by their number, several times over: lines of 1 MB took it 5 GB, here 0.2, and
-ordinary ones a fifth more time. Readers are spared too: Spark divides a file among tasks by its row groups, and holds
-no rows of two at a time.
+Memory is bounded by bytes, whatever the size of a record. deltalake's own writer gathers rows by their number, several
+times over: lines of 1 MB took it 5 GB, here 0.2, and ordinary ones a fifth more time. Readers are spared too: Spark
+divides a file among tasks by its row groups, and holds no rows of two at a time.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import fs
+
+from pipelines.errors import InfrastructureError
 
 _GROUP_BYTES = 16 << 20  # of a row group, as rows in memory: lines of JSON take about a tenth of it on disk
 _FILE_BYTES = 128 << 20  # on disk
 # Hardly two are equal: to look for those that are took as long as all the rest.
-_NO_DICTIONARY = ("raw", "position")
+_NO_DICTIONARY = ("raw", "position", "event_id", "record_hash")
+_ROWS_AT_A_TIME = 32_768  # that are read of a file which is written anew
 
 Partition = dict[str, str]
 
@@ -33,13 +42,14 @@ def write_files(
     *,
     partition_by: Sequence[str],
     indexed: Sequence[str],
+    group_bytes: int | None = None,
 ) -> list[AddAction]:
     """Write a stream of rows below a table's root; the files, with their statistics of the columns `indexed`.
 
-    Each batch of rows belongs to one partition.
+    Each batch of rows belongs to one partition. `group_bytes`: of a row group, as rows in memory.
     """
     added = []
-    groups = _groups(rows, schema, partition_by)
+    groups = _groups(rows, schema, partition_by, group_bytes or _GROUP_BYTES)
     coming = next(groups, None)
     while coming is not None:
         partition, written = coming[0], list[pq.FileMetaData]()
@@ -57,28 +67,28 @@ def write_files(
 
 
 def _groups(
-    rows: Iterable[pa.RecordBatch], schema: pa.Schema, partition_by: Sequence[str]
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, partition_by: Sequence[str], most: int
 ) -> Iterator[tuple[Partition, pa.Table]]:
-    held: list[pa.RecordBatch] = []
+    held: list[pa.Table] = []
     size, partition = 0, Partition()
     for part in rows:
         if part.num_rows == 0:
             continue
         own = _partition(part, partition_by)
-        if held and (own != partition or size + part.nbytes > _GROUP_BYTES):
-            yield partition, pa.Table.from_batches(held).cast(schema)
+        if held and (own != partition or size + part.nbytes > most):
+            yield partition, pa.concat_tables(held)
             held, size = [], 0
-        held.append(part)
+        held.append(pa.Table.from_batches([part]).cast(schema))
         size, partition = size + part.nbytes, own
     if held:
-        yield partition, pa.Table.from_batches(held).cast(schema)
+        yield partition, pa.concat_tables(held)
 
 
 def _partition(part: pa.RecordBatch, partition_by: Sequence[str]) -> Partition:
     least_and_most = {name: pc.min_max(part[name]).as_py() for name in partition_by}
     if any(found["min"] != found["max"] for found in least_and_most.values()):
         raise ValueError("rows of one batch belong to several partitions")
-    return {name: found["min"] for name, found in least_and_most.items()}
+    return {name: str(found["min"]) for name, found in least_and_most.items()}
 
 
 def _writer(
@@ -108,7 +118,158 @@ def _statistics(written: pq.FileMetaData, indexed: Sequence[str]) -> str:
     for n, column in enumerate(written.schema.names):
         found = [group.column(n).statistics for group in groups] if column in indexed else []
         if found and all(each is not None and each.has_min_max for each in found):
-            told["minValues"][column] = min(each.min for each in found)
-            told["maxValues"][column] = max(each.max for each in found)
+            told["minValues"][column] = _as_told(min(each.min for each in found))
+            told["maxValues"][column] = _as_told(max(each.max for each in found), timedelta(microseconds=999))
             told["nullCount"][column] = sum(each.null_count for each in found)
     return json.dumps({"numRecords": written.num_rows, **told}, ensure_ascii=False)
+
+
+def _as_told(value: Any, up: timedelta = timedelta(0)) -> Any:
+    """A bound as the log holds it: instants by milliseconds, the greatest one rounded up."""
+    if isinstance(value, datetime):
+        return (value + up).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(value) if isinstance(value, date) else value
+
+
+# --- files written anew ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What becomes of rows of a table, by their key.
+
+    `new`: rows that come, with all columns. `gone`: the keys of the stored rows in whose place some of them come.
+    `patch`: keys of stored rows, and columns that have another value there from now on.
+    """
+
+    table: str
+    key: tuple[str, ...]
+    new: pa.Table
+    gone: pa.Table
+    patch: pa.Table | None = None
+
+    def concerned(self) -> dict[tuple[Any, ...], int]:
+        """Key → row of `patch`, or -1 for one that is gone; raises InfrastructureError for a key that comes twice."""
+        found = dict.fromkeys(_tuples(self.gone, self.key), -1)
+        count = self.gone.num_rows
+        if self.patch is not None:
+            found |= {key: row for row, key in enumerate(_tuples(self.patch, self.key))}
+            count += self.patch.num_rows
+        if len(found) < count:
+            raise InfrastructureError(f"{self.table}: two rows are to be written for one key")
+        return found
+
+
+def rewrite_files(
+    files: Sequence[dict[str, Any]],
+    edits: Edits,
+    schema: pa.Schema,
+    place: fs.FileSystem,
+    *,
+    partition_by: Sequence[str],
+    indexed: Sequence[str],
+) -> list[AddAction | RemoveAction]:
+    """Write the files that hold rows which the edits concern anew without them, and the rows that come beside these.
+
+    `files`: as the log tells of them, flattened. The rows that stay are neither sorted nor moved: of each file first
+    the keys are read, of one that is concerned then all columns, a few rows at a time.
+    """
+    concerned = edits.concerned()
+    values = {
+        name: pa.array(list({key[n] for key in concerned}), type=schema.field(name).type)
+        for n, name in enumerate(edits.key)
+    }
+    coming = _by_partition(edits.new, partition_by)
+    stored: dict[tuple[Any, ...], list[dict[str, Any]]] = {partition: [] for partition in coming}
+    for file in files:
+        stored.setdefault(tuple(file[f"partition.{name}"] for name in partition_by), []).append(file)
+
+    def rewrite(partition: tuple[Any, ...]) -> list[AddAction | RemoveAction]:
+        fixed = dict(zip(partition_by, partition, strict=True))
+        changed = []
+        for file in stored[partition]:
+            keys = _with(_open(place, file).read(columns=list(edits.key)), fixed, schema)
+            if hits := _hits(keys, edits.key, values, concerned):
+                changed.append((file, hits))
+        rows = (part for file, hits in changed for part in _edited(_open(place, file), hits, edits, fixed, schema))
+        new = coming[partition].to_batches() if partition in coming else []
+        added = write_files(
+            _chained(rows, new), schema, place, partition_by=partition_by, indexed=indexed, group_bytes=_FILE_BYTES
+        )
+        now = int(time.time() * 1000)
+        told: dict[str, str | None] = {name: str(value) for name, value in fixed.items()}
+        return [*added, *[RemoveAction(file["path"], True, now, file["size_bytes"], told) for file, _ in changed]]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [action for found in pool.map(rewrite, stored) for action in found]
+
+
+Hits = dict[int, int]
+"""Row of a file → what `Edits.concerned` says of it."""
+
+
+def _hits(
+    keys: pa.Table, names: Sequence[str], values: dict[str, pa.Array], concerned: dict[tuple[Any, ...], int]
+) -> Hits:
+    maybe = None
+    for name in names:
+        found = pc.is_in(keys[name], value_set=values[name])
+        maybe = found if maybe is None else pc.and_(maybe, found)
+    rows = pc.indices_nonzero(maybe)
+    found = zip(rows.to_pylist(), _tuples(keys.take(rows), names), strict=True)
+    return {row: concerned[key] for row, key in found if key in concerned}
+
+
+def _edited(
+    file: pq.ParquetFile, hits: Hits, edits: Edits, fixed: dict[str, Any], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The file's rows that stay, with what is patched."""
+    what = np.full(file.metadata.num_rows, -2, dtype=np.int64)
+    what[list(hits)] = list(hits.values())
+    at = 0
+    for part in file.iter_batches(_ROWS_AT_A_TIME):
+        mine = what[at : at + part.num_rows]
+        at += part.num_rows
+        rows = _with(pa.Table.from_batches([part]), fixed, schema)
+        if edits.patch is not None and (mine >= 0).any():
+            patched = edits.patch.take(pa.array(mine[mine >= 0]))
+            for name in set(patched.column_names) - set(edits.key):
+                told = patched[name].combine_chunks().cast(schema.field(name).type)
+                column = pc.replace_with_mask(rows[name].combine_chunks(), pa.array(mine >= 0), told)
+                rows = rows.set_column(rows.column_names.index(name), name, column)
+        yield from (rows.filter(pa.array(mine != -1)) if (mine == -1).any() else rows).to_batches()
+
+
+def _open(place: fs.FileSystem, file: dict[str, Any]) -> pq.ParquetFile:
+    return pq.ParquetFile(place.open_input_file(file["path"]))
+
+
+def _with(rows: pa.Table, fixed: dict[str, Any], schema: pa.Schema) -> pa.Table:
+    """The rows with the columns of their partition, which not all files hold, and no others than the schema's."""
+    for name, value in fixed.items():
+        if name in rows.column_names:
+            continue
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value, schema.field(name).type), rows.num_rows))
+    return rows.select([name for name in schema.names if name in rows.column_names])
+
+
+def _by_partition(rows: pa.Table, partition_by: Sequence[str]) -> dict[tuple[Any, ...], pa.Table]:
+    if not partition_by:
+        return {(): rows} if rows.num_rows else {}
+    found = rows.select(list(partition_by)).group_by(list(partition_by)).aggregate([])
+    parts = {}
+    for partition in _tuples(found, partition_by):
+        mine = rows
+        for name, value in zip(partition_by, partition, strict=True):
+            mine = mine.filter(pc.equal(mine[name], pa.scalar(value, mine.schema.field(name).type)))
+        parts[partition] = mine
+    return parts
+
+
+def _tuples(rows: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*[rows[name].to_pylist() for name in names], strict=True))
+
+
+def _chained(*streams: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for stream in streams:
+        yield from stream

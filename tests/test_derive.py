@@ -43,7 +43,7 @@ def test_a_device_that_names_its_user_hands_over_old_days_and_nothing_else_of_th
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool
 ) -> None:
     if is_large:
-        for most in ("_PAGE", "_FEW_ROWS"):
+        for most in ("_PAGE", "_FEW_ROWS", "_SENT_ROWS"):
             monkeypatch.setattr(lake_module, most, -1)
     old = [line(day, device, minute) for day in (9, 8) for device in ("d1", "d2") for minute in (0, 1)]
     new = [line(5, "d1", 0, user_id="ann", event_type="login"), line(5, "d1", 1)]

@@ -19,7 +19,7 @@ from pipelines.bronze.events import record_batch
 from pipelines.contracts import contract
 from pipelines.delta_types import arrow_schema
 from pipelines.errors import InfrastructureError
-from pipelines.lake import Lake, Staged
+from pipelines.lake import Few, Lake, Staged
 from pipelines.slices import EVERYTHING, NOTHING, Slices
 from tests.rows import Row, events_frame, user_days_frame
 
@@ -112,83 +112,98 @@ def test_the_last_batch_is_of_records_or_of_requests(tmp_path: Path) -> None:
         assert lake.last_batch() == batch
 
 
-@pytest.mark.fault(
-    of="delta",
-    injected="a MERGE, whose transaction mark can only be set on the session, and then other writes",
-    holds="the mark is gone from the session and swallows none of them",
-)
-def test_the_marks_of_a_merge_do_not_swallow_the_next_write(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lake_module, "_PAGE", -1)  # as for many rows: through Spark
-    lake = lake_at(tmp_path, spark)
-    for batch in (5, 6):
-        staged = lake.stage("silver.events", events_frame(spark, [{"event_id": f"e{batch}"}]))
-        lake.upsert("silver.events", staged, batch, {"event_date": EVERYTHING})
-    lake.append("silver.user_days", days(spark, ("ann", "2026-01-05")), 1)
-    lake.append("silver.user_days", days(spark, ("bob", "2026-01-05")), 6)
-    assert (lake.batch("silver.events"), lake.count("silver.events")) == (6, 2)
-    assert len(stored(lake)) == 2
-    assert spark.conf.get("spark.databricks.delta.write.txnVersion", None) is None
+# --- upserts ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("through_spark", [False, True])
-@pytest.mark.parametrize("by_days", [False, True])
-def test_an_upsert_can_move_a_row_to_another_key(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through_spark: bool, by_days: bool
-) -> None:
-    lake = lake_at(tmp_path, spark)
-    noon = [datetime(2026, 1, number, 12, tzinfo=UTC) for number in (5, 6, 7)]
-    lake.append("silver.events", events_frame(spark, [{"event_id": "a", "event_time": at} for at in noon[:2]]), 1)
-    if through_spark:
-        monkeypatch.setattr(lake_module, "_PAGE", -1)
-    new = events_frame(spark, [{"event_id": name, "event_time": noon[2]} for name in "ab"])
-    was = F.when(F.col("event_id") == "a", F.lit(noon[0].date())).otherwise(F.col("event_utc_date"))
-    staged = lake.stage("silver.events", new.withColumn("was_event_utc_date", was), moves=["event_utc_date"])
-    places = [at.date() for at in noon] if by_days else None
-    lake.upsert("silver.events", staged, 2, {"event_date": EVERYTHING}, places)
+@pytest.fixture(params=[False, True], ids=["here", "by Spark"])
+def way_of_upserts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files written anew by this process, and partitions by Spark, as for many rows."""
+    if request.param:
+        monkeypatch.setattr(lake_module, "_SENT_ROWS", -1)
+
+
+NOON = [datetime(2026, 1, number, 12, tzinfo=UTC) for number in (5, 6, 7)]
+
+
+def events_of(lake: Lake) -> list[tuple[str, int, int, str]]:
     rows = lake.rows("silver.events")
-    assert lake.batch("silver.events") == 2
-    assert sorted((row["event_id"], row["event_utc_date"].day, row["event_date"].day) for row in rows) == [
-        ("a", 6, 6),
-        ("a", 7, 7),
-        ("b", 7, 7),
-    ]
+    return sorted((r["event_id"], r["event_utc_date"].day, r["event_date"].day, r["person_id"]) for r in rows)
 
 
-@pytest.mark.fault(
-    of="delta",
-    injected="a MERGE that fails half way",
-    holds="nothing is written, and its mark is gone from the session",
-)
-def test_a_merge_that_fails_leaves_neither_rows_nor_marks(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lake_module, "_PAGE", -1)
+@pytest.mark.parametrize("by_days", [False, True])
+@pytest.mark.usefixtures("way_of_upserts")
+def test_an_upsert_can_move_a_row_to_another_key(spark: SparkSession, tmp_path: Path, by_days: bool) -> None:
     lake = lake_at(tmp_path, spark)
-    lake.append("silver.events", events_frame(spark, [{"event_id": "e1"}]), 1)
-    twice = lake.stage("silver.events", events_frame(spark, [{"event_id": "e1"}, {"event_id": "e1"}]))
-    with pytest.raises(Exception, match="MULTIPLE_SOURCE_ROW"):
-        lake.upsert("silver.events", twice, 2, {"event_date": EVERYTHING})
-    assert (lake.batch("silver.events"), lake.count("silver.events")) == (1, 1)
-    assert spark.conf.get("spark.databricks.delta.write.txnVersion", None) is None
+    lake.append("silver.events", events_frame(spark, [{"event_id": "a", "event_time": at} for at in NOON[:2]]), 1)
+    new = events_frame(spark, [{"event_id": name, "event_time": NOON[2]} for name in "ab"])
+    was = F.when(F.col("event_id") == "a", F.lit(NOON[0].date())).otherwise(F.col("event_utc_date"))
+    staged = lake.stage("silver.events", new.withColumn("was_event_utc_date", was), moves=["event_utc_date"])
+    places = [at.date() for at in NOON] if by_days else None
+    lake.upsert("silver.events", staged, 2, {"event_date": EVERYTHING}, places)
+    assert lake.batch("silver.events") == 2
+    assert events_of(lake) == [("a", 6, 6, "ann"), ("a", 7, 7, "ann"), ("b", 7, 7, "ann")]
 
 
-@pytest.mark.fault(
-    of="delta",
-    injected="two rows for one key, where partitions are written anew",
-    holds="nothing is written",
-)
-def test_no_partition_is_written_anew_with_two_rows_for_a_key(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lake_module, "_PAGE", -1)
+@pytest.mark.usefixtures("way_of_upserts")
+def test_an_upsert_patches_and_removes_rows_and_leaves_the_files_of_others(spark: SparkSession, tmp_path: Path) -> None:
+    lake = lake_at(tmp_path, spark)
+    lake.append("silver.events", events_frame(spark, [{"event_id": "x", "event_time": NOON[0]}]), 1)
+    stored = [{"event_id": name, "event_time": at} for at in NOON[:2] for name in "abc"]
+    lake.append("silver.events", events_frame(spark, stored), 2)
+    before = {file["path"] for file in files_of(lake, "silver.events")}
+    key = ["site_id", "event_id", "event_utc_date"]
+    first = events_frame(spark, [{"event_id": name, "event_time": NOON[0]} for name in "abc"])
+    patch = first.where("event_id = 'b'").select(*key, F.lit("bob").alias("person_id"))
+    removed = first.where("event_id = 'c'").select(*key)
+    staged = lake.stage("silver.events", events_frame(spark, [{"event_id": "d", "event_time": NOON[2]}]))
+    everywhere = [at.date() for at in NOON]
+    lake.upsert("silver.events", staged, 3, {}, everywhere, Few(patch, 1), Few(removed, 1))
+    assert events_of(lake) == [
+        *[("a", 5, 5, "ann"), ("a", 6, 6, "ann"), ("b", 5, 5, "bob"), ("b", 6, 6, "ann")],
+        *[("c", 6, 6, "ann"), ("d", 7, 7, "ann"), ("x", 5, 5, "ann")],
+    ]
+    assert spark_rows(lake, spark) == events_of(lake)
+    if lake_module.are_sent(1):  # Spark replaces whole partitions
+        kept = before & {file["path"] for file in files_of(lake, "silver.events")}
+        assert len(kept) == 2, "the file of x, and that of the second day"
+
+
+def files_of(lake: Lake, table: str) -> list[dict[str, Any]]:
+    log = lake.log(table)
+    assert log is not None
+    return pa.table(log.get_add_actions(flatten=True)).to_pylist()
+
+
+def spark_rows(lake: Lake, spark: SparkSession) -> list[tuple[str, int, int, str]]:
+    """The same as `events_of`, by Spark, which believes the log's statistics of each file."""
+    frame = spark.read.format("delta").load(lake.path("silver.events")).where("event_time < '2026-01-08'")
+    found = [(r["event_id"], r["event_utc_date"].day, r["event_date"].day, r["person_id"]) for r in frame.collect()]
+    return sorted(found)
+
+
+def test_files_written_anew_say_what_is_in_them(spark: SparkSession, tmp_path: Path) -> None:
+    lake = lake_at(tmp_path, spark)
+    late = datetime(2026, 1, 5, 12, 0, 0, 123_456, tzinfo=UTC)
+    rows = [{"event_id": "a", "event_time": NOON[0]}, {"event_id": "b", "event_time": late, "visitor_id": "zoë"}]
+    lake.append("silver.events", events_frame(spark, rows[:1]), 1)
+    lake.upsert("silver.events", lake.stage("silver.events", events_frame(spark, rows)), 2, {})
+    [file] = files_of(lake, "silver.events")
+    assert (file["num_records"], file["min.event_id"], file["max.event_id"]) == (2, "a", "b")
+    assert (file["min.visitor_id"], file["max.visitor_id"]) == ("ann", "zoë")
+    assert file["min.event_utc_date"] == file["max.session_date"] == DAY
+    assert file["min.event_time"] <= NOON[0] <= late <= file["max.event_time"]
+
+
+@pytest.mark.fault(of="delta", injected="an upsert of two rows for one key", holds="nothing is written")
+@pytest.mark.parametrize("by_days", [False, True])
+@pytest.mark.usefixtures("way_of_upserts")
+def test_no_table_takes_two_rows_for_a_key(spark: SparkSession, tmp_path: Path, by_days: bool) -> None:
     lake = lake_at(tmp_path, spark)
     stored = events_frame(spark, [{"event_id": "e1"}])
     lake.append("silver.events", stored, 1)
     twice = lake.stage("silver.events", events_frame(spark, [{"event_id": "e1"}, {"event_id": "e1"}]))
     with pytest.raises(InfrastructureError, match="two rows"):
-        lake.upsert("silver.events", twice, 2, {}, [row["event_date"] for row in stored.collect()])
+        lake.upsert("silver.events", twice, 2, {}, [row["event_date"] for row in stored.collect()] if by_days else None)
     assert (lake.batch("silver.events"), lake.count("silver.events")) == (1, 1)
 
 
@@ -266,7 +281,7 @@ def test_a_stream_is_written_in_row_groups_and_files_bounded_by_bytes(
 
     log = lake.log("bronze.events")
     assert log is not None
-    files = sorted(pa.table(log.get_add_actions(flatten=True)).to_pylist(), key=lambda file: str(file["min.position"]))
+    files = sorted(files_of(lake, "bronze.events"), key=lambda file: str(file["min.position"]))
     assert [(file["num_records"], file["min.position"], file["max.position"]) for file in files] == [
         (3, 1, 3),
         (3, 4, 6),

@@ -157,7 +157,7 @@ def test_dead_letters_replayed_and_a_held_batch_released_equal_a_mapping_that_wa
 def test_the_way_of_many_rows_ends_where_the_way_of_few_does(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for most in ("_PAGE", "_FEW_ROWS"):
+    for most in ("_PAGE", "_FEW_ROWS", "_SENT_ROWS"):
         monkeypatch.setattr(lake_module, most, -1)
     rng = random.Random(11)
     records = random_records(rng, 60)

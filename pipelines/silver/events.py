@@ -43,6 +43,8 @@ RECORD = ("batch_id", "origin", "position")
 
 # Columns by whose dates derived tables are sliced.
 SLICE_COLUMNS = ("event_date", "session_date", "page_view_date")
+# What changes in an event that is handed over.
+PATCHED = ("person_id", "changed_in")
 # By what a commit says which slices it touched.
 SLICES = (*SLICE_COLUMNS, *[besides_persons(name) for name in SLICE_COLUMNS])
 # Where a stored event stands: in its slices, and under which date of its key.
@@ -270,15 +272,16 @@ def with_persons(stored: DataFrame, persons: DataFrame | None) -> DataFrame:
     return joined.withColumn("_person", F.coalesce("_person", "person_id"))
 
 
-def handed_over(stored: DataFrame, persons: DataFrame, batch: int) -> DataFrame:
-    """The stored events that `persons` (KEY, `_person`) holds, as `changes` returns them: nothing else about them
-    changes, and they stay in their slices."""
-    mine = stored.join(persons.select(*KEY, "_person"), on=KEY, how="inner")
-    return mine.withColumns({"person_id": F.col("_person"), "changed_in": F.lit(batch)}).select(
-        *CONTRACT.column_names,
+def handed_over(persons: DataFrame, batch: int) -> DataFrame:
+    """What changes in the stored events that `persons` (KEY, SLICE_COLUMNS, `_person`) holds, which stay in their
+    slices: KEY and PATCHED, with `_old` and `_changes_hands` as of `changes`."""
+    return persons.select(
+        *KEY,
+        F.col("_person").alias("person_id"),
+        F.lit(batch).alias("changed_in"),
+        *SLICE_COLUMNS,
         F.struct(*_PLACE_COLUMNS).alias("_old"),
         F.lit(True).alias("_changes_hands"),
-        F.col("event_utc_date").alias("was_event_utc_date"),
     )
 
 

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts import Contract
-from pipelines.lake import Lake, Staged, sent
+from pipelines.lake import Few, Lake, Staged, sent
 from pipelines.plan import Step, order
 from pipelines.quality import gate
 from pipelines.run import Run
@@ -107,12 +107,13 @@ def _update(run: Run, step: Step, inputs: _Inputs) -> None:
             inputs.of(name, " or ".join(dates.predicate(column) for column, dates in parts), few=few)
             for name, parts in needed.items()
         ]
-        built = _built(run, step, made, read)
-        if handed:
-            built = built.unionByName(_handed_over(lake, step, handed, done))
-        staged = _judged(run, step, built, read[0])
+        staged = _judged(run, step, _built(run, step, made, read), read[0])
         if declared.write == "replace":
             lake.overwrite(table, staged, batch, {}, made_for)
+        elif handed:
+            told = {declared.slice or "": slices, **cut}
+            persons, gone = _handed_over(lake, step, handed, done), _gone(lake, step, staged, made)
+            lake.upsert(table, staged, batch, told, slices.all_dates(), persons, gone)
         else:
             lake.replace_slices(table, staged, slices, batch, cut)
         note.words = f"{staged.rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
@@ -149,19 +150,23 @@ def _narrowed(run: Run, step: Step, rows: DataFrame) -> DataFrame:
     return rows if step.reads_persons(run.context) else rows.drop("person_id")
 
 
-def _handed_over(lake: Lake, step: Step, slices: Slices, done: int) -> DataFrame:
-    """The stored rows of slices in which only persons changed since batch `done`, with those that they have now."""
+def _handed_over(lake: Lake, step: Step, slices: Slices, done: int) -> Few:
+    """Keys and persons of the rows that changed hands since batch `done`, in slices in which nothing else changed."""
     assert step.persons is not None
-    declared = step.contract
-    [(source, column)] = declared.inputs.items()
+    [(source, column)] = step.contract.inputs.items()
     events = lake.read(source).where(slices.predicate(column or ""))
-    key = list(declared.key)
+    key = list(step.contract.key)
     changed, found, _ = lake.checkpoint(events.where(F.col("changed_in") > done).select(*key).distinct())
-    theirs = step.persons(events.join(sent(changed, found), on=key, how="left_semi"))
-    persons, found, _ = lake.checkpoint(theirs.withColumnRenamed("person_id", "_person"))
-    stored = lake.read(step.table).where(slices.predicate(declared.slice or ""))
-    joined = stored.join(sent(persons, found), on=key, how="left")
-    return joined.withColumn("person_id", F.coalesce("_person", "person_id")).select(*declared.column_names)
+    persons, found, _ = lake.checkpoint(step.persons(events.join(sent(changed, found), on=key, how="left_semi")))
+    return Few(persons, found)
+
+
+def _gone(lake: Lake, step: Step, staged: Staged, slices: Slices) -> Few:
+    """Keys of stored rows of the slices that are not there any more."""
+    key = list(step.contract.key)
+    stored = lake.read(step.table).where(slices.predicate(step.contract.slice or "")).select(*key)
+    gone, found, _ = lake.checkpoint(stored.join(staged.frame.select(*key), on=key, how="left_anti"))
+    return Few(gone, found)
 
 
 def _judged(run: Run, step: Step, rows: DataFrame, first_input: DataFrame) -> Staged:

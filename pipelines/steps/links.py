@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -23,14 +22,13 @@ class Links:
 
     `now`: the rows of silver.identities for the devices of the batch, as they are to be. `changed`: those of devices of
     which some change, None where none does. `persons`: stored events that belong to another person from now on (key,
-    session_id, `_person`), None for none; `moved`: how many; `days`: their dates.
+    session_id, dates by which tables are sliced, `_person`), None for none; `moved`: how many.
     """
 
     now: DataFrame
     changed: beside.Part | None = None
     persons: DataFrame | None = None
     moved: int = 0
-    days: tuple[date, ...] = ()
 
 
 def catch_up(run: Run) -> None:
@@ -56,7 +54,7 @@ def changes(run: Run, inserts: DataFrame, stored: DataFrame) -> Links:
     devices, found, _ = lake.checkpoint(identities.changed_devices(inserts, of_batch))
     if not found:
         return Links(of_batch)
-    columns = (*identities.SEEN, "event_utc_date", "event_date", "session_id", "person_id")
+    columns = (*identities.SEEN, "event_utc_date", *silver_events.SLICE_COLUMNS, "session_id", "person_id")
     history, _, _ = lake.checkpoint(
         identities.of_devices(stored.select(*columns))
         .join(F.broadcast(devices), on=identities.DEVICE, how="left_semi")
@@ -68,12 +66,9 @@ def changes(run: Run, inserts: DataFrame, stored: DataFrame) -> Links:
     seen = history.select(*identities.SEEN).unionByName(coming)
     changed = beside.part(run, _TABLE, identities.build(seen, context=context), devices)
     linked = identities.link(history.withColumn("_was", F.col("person_id")), changed.rows.frame)
-    persons, moved, measured = lake.checkpoint(
-        linked.where("person_id <> _was").withColumn("_person", F.col("person_id")),
-        F.collect_set("event_date").alias("days"),
-    )
+    persons, moved, _ = lake.checkpoint(linked.where("person_id <> _was").withColumn("_person", F.col("person_id")))
     now = of_batch.join(devices, on=identities.DEVICE, how="left_anti").unionByName(changed.rows.frame)
-    return Links(now, changed, persons if moved else None, moved, tuple(sorted(measured["days"])))
+    return Links(now, changed, persons if moved else None, moved)
 
 
 def write(run: Run, links: Links, batch: int) -> None:

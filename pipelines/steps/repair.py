@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.errors import ConfigurationError
-from pipelines.lake import are_sent, sent
+from pipelines.lake import Few, are_sent, sent
 from pipelines.run import Run
 from pipelines.silver import aliases, identities, sessionize
 from pipelines.silver import events as silver_events
@@ -96,14 +96,19 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     changed = silver_events.changes(
         identities.link(inserts, links.now), silver_events.with_persons(affected, persons), batch, context=context
     )
-    if links.persons is not None:
-        elsewhere = links.persons.join(sent(sessions, found), on=["site_id", "session_id"], how="left_anti")
-        theirs = stored.where(F.col("event_date").isin(*links.days))
-        changed = changed.unionByName(silver_events.handed_over(theirs, sent(elsewhere, links.moved), batch))
     moves = ["event_utc_date"] if silver_events.copies_of_any_time(context) else []
     staged = lake.stage("silver.events", changed, silver_events.places(), moves)
-    touched = silver_events.touched(staged.measured)
-    lake.upsert("silver.events", staged, batch, touched, touched["event_date"].all_dates())
+    touched, patch = silver_events.touched(staged.measured), None
+    if links.persons is not None:
+        elsewhere = links.persons.join(sent(sessions, found), on=["site_id", "session_id"], how="left_anti")
+        frame, rows, measured = lake.checkpoint(
+            silver_events.handed_over(elsewhere, batch),
+            *silver_events.places(),
+            columns=[F.col(name) for name in (*silver_events.KEY, *silver_events.PATCHED)],
+        )
+        patch = Few(frame, rows)
+        touched = {by: slices | touched[by] for by, slices in silver_events.touched(measured).items()}
+    lake.upsert("silver.events", staged, batch, touched, touched["event_date"].all_dates(), patch)
     aliases_of.write(run, named, batch)
     links_of.write(run, links, batch)
 
