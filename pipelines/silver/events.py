@@ -127,15 +127,20 @@ def build(winners: DataFrame, batch: int, *, context: RunContext) -> DataFrame:
     return rows.select(*CONTRACT.column_names)
 
 
-def against_stored(accepted: DataFrame, stored: DataFrame, *, context: RunContext) -> DataFrame:
+def against_stored(accepted: DataFrame, stored: DataFrame, *, context: RunContext, few: bool = False) -> DataFrame:
     """Compare candidates with the stored events that they are copies of.
 
-    `stored` may be limited to the days of the candidates and their neighbours, and those of copies elsewhere. Adds
-    `_old` (the stored event's order, visitor, date of its key and slices; null for a new event), `is_repeat` (an
-    earlier arrival is the same event) and `is_winner`.
+    `few`: they fit in memory, and so the stored events are not moved to them. `stored` may be limited to the days of
+    the candidates and their neighbours, and those of copies elsewhere. Adds `_old` (the stored event's order, visitor,
+    date of its key and slices; null for a new event), `is_repeat` (an earlier arrival is the same event) and
+    `is_winner`.
     """
     shared = ["site_id", "event_id", "_shared_date"]
-    old = stored.withColumn("_shared_date", _shared_date(context)).select(*shared, _as_stored().alias("_old"))
+    old = stored.withColumn("_shared_date", _shared_date(context))
+    if few:
+        coming = F.broadcast(accepted.select(_copies_hash(context)))
+        old = old.withColumn("_key", _copies_hash(context)).join(coming, on="_key", how="left_semi")
+    old = old.select(*shared, _as_stored().alias("_old"))
     mine = F.struct(*_order_struct())
     theirs = F.struct("_old.event_time", "_old.sequence", "_old.record_hash")
     return (

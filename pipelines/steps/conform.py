@@ -157,7 +157,7 @@ def _take_in(run: Run, work: Work, note: StepNote) -> None:
         repair.write_all(run, candidates, totals["accepted"], work.target)
     else:
         accepted = candidates.where("reason is null")
-        compared, seen = repair.compare(run, accepted, totals["days"])
+        compared, seen = repair.compare(run, accepted, totals["received"], totals["days"])
         totals |= {"accepted": seen["new"], "repeats": seen["repeats"]}
         if totals["repeats"]:
             _write_repeats(run, compared.where("is_repeat"), work)

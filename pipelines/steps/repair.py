@@ -37,8 +37,8 @@ def write_all(run: Run, candidates: DataFrame, events: int, batch: int) -> None:
     run.lake.overwrite("silver.identities", links, batch, {})
 
 
-def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFrame, dict[str, Any]]:
-    """Accepted records beside the stored events that they are copies of.
+def compare(run: Run, accepted: DataFrame, records: int, days: Sequence[date]) -> tuple[DataFrame, dict[str, Any]]:
+    """Accepted records, and how many came, beside the stored events that they are copies of.
 
     `days`: the records' local dates. Says how many are `new` events, how many `repeats`, and on which local `days`
     stored ones are replaced.
@@ -48,7 +48,9 @@ def compare(run: Run, accepted: DataFrame, days: Sequence[date]) -> tuple[DataFr
     near = silver_events.near(sorted(around), stored, context=run.context)
     is_replaced = F.col("is_winner") & F.col("_old").isNotNull()
     compared, _, seen = run.lake.checkpoint(
-        silver_events.against_stored(accepted, near, context=run.context),
+        silver_events.against_stored(
+            accepted, near, context=run.context, few=are_sent(records) and not run.lake.reads_few(records)
+        ),
         F.count_if("is_repeat").alias("repeats"),
         F.count_if(~F.col("is_repeat")).alias("new"),
         F.collect_set(F.when(is_replaced, F.col("_old.event_date"))).alias("days"),
