@@ -24,8 +24,11 @@ _LAST = date(2026, 6, 30)
 _DAY = timedelta(days=1)
 
 
-def measure(events: int, batch: int, repeats: int, root: Path, tell: Callable[[str], None]) -> dict[str, Cost]:
+def measure(
+    events: int, batch: int, repeats: int, tables: list[str], root: Path, tell: Callable[[str], None]
+) -> dict[str, Cost]:
     """The cost of each kind of run on a history of `events`; always so many a day, so that history means days."""
+    chosen = ["--tables", *tables] if tables else []
     per_day = 330_000
     days = max(1, events // per_day)
     landing, lake = root / "landing", root / "lake"
@@ -33,7 +36,7 @@ def measure(events: int, batch: int, repeats: int, root: Path, tell: Callable[[s
     found: dict[str, Cost] = {}
 
     def do(name: str, job: str, *arguments: str) -> None:
-        cost = found[name] = run_job(job, [*arguments, "--lakehouse", str(lake)])
+        cost = found[name] = run_job(job, [*arguments, *chosen, "--lakehouse", str(lake)])
         steps = ", ".join(f"{step} {seconds:.0f}" for step, seconds in cost.summary["steps"].items() if seconds >= 1)
         tell(
             f"{events:,} · {name}: {cost.wall_seconds:.0f} s wall, {cost.cpu_seconds:.0f} s CPU,"
@@ -70,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="+", default=[2_500_000, 5_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=1_000_000, help="repeats of the last day's events")
+    parser.add_argument("--tables", nargs="+", default=[], help="gold tables that are made (default: all)")
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile (default: a temporary folder)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
@@ -80,6 +84,7 @@ def main() -> None:
                 events,
                 max(arguments.events) // 100,
                 arguments.repeats,
+                arguments.tables,
                 Path(root),
                 lambda text: print(text, flush=True),
             )
