@@ -1,7 +1,8 @@
-"""The only module that reads frames from Delta tables, and that writes them.
+"""The only module that writes Delta tables.
 
-Frames go through Spark. Questions to a table's log (`lake_log.py`) and rows that fit on a page (ledgers, and what a
-small change computes) go through `deltalake`, which answers in milliseconds and needs no session.
+Frames are read through Spark (`lake_frames.py`). Questions to a table's log (`lake_log.py`), rows that fit on a page
+(ledgers, and what a small change computes) and rows put in the place of others (`lake_files.py`) go through
+`deltalake`, which needs no session and commits in milliseconds.
 
 Every change to the lake is a numbered *batch*. A table's log says by its transaction action which batch it reflects,
 in the same commit as the data, so a write that is repeated after a crash is recognised. The commit's user metadata
@@ -12,11 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -25,114 +22,23 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from pipelines.contracts import Contract, contract, standard_sql_string
 from pipelines.delta_types import arrow_schema, delta_schema
 from pipelines.errors import InfrastructureError
 from pipelines.lake_files import Edits, rewrite_files, write_files
-from pipelines.lake_log import ANYTHING, BATCHES, LakeLog
+from pipelines.lake_frames import FORMAT, Few, LakeFrames, Staged, are_sent, page_of, sent, typed
+from pipelines.lake_log import ANYTHING, BATCHES
 from pipelines.slices import EVERYTHING, NOTHING, Slices
-from pipelines.spark import for_few_rows
-
-_FORMAT = "delta"
-_ROWS = "_rows"
-
-# Up to as many rows go through `deltalake`, whose small commit takes a fiftieth of the time of Spark's.
-_PAGE = 20_000
-
-# Steps that read up to as many rows are done by interpreted plans.
-_FEW_ROWS = 10_000
-
-# In such steps, tables of up to as many files are read by these files: Delta finds out by Spark jobs, two or three a
-# scan, which took a quarter of the time of a small increment.
-_FEW_FILES = 64
-
-# Up to so many rows are sent to where a table's rows are read, instead of the table's rows to them.
-_SENT_ROWS = 500_000
 
 # Files of up to so much are written anew by this process; of more, a cluster's tasks do it.
 _REWRITTEN_BYTES = 8 << 30
 
 
-@dataclass(frozen=True)
-class Staged:
-    """Rows computed and measured, about to be written; `page` holds them too where they are few.
-
-    `moves`: key columns of which `was_<column>` holds what the stored row has that a row replaces.
-    """
-
-    frame: DataFrame
-    rows: int
-    measured: dict[str, Any]
-    page: pa.Table | None
-    moves: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Few:
-    """Rows computed, and how many."""
-
-    frame: DataFrame
-    rows: int
-
-
-class Lake(LakeLog):
+class Lake(LakeFrames):
     """Tables under one root, read and written."""
-
-    def __init__(self, root: str, storage_options: dict[str, str], session: Callable[[], SparkSession]) -> None:
-        super().__init__(root, storage_options)
-        self._session = session
-        self._beside: SparkSession | None = None
-        self._starting = threading.Lock()
-        self._step = threading.local()
-        self._scratch: Path | None = None
-
-    def session(self) -> SparkSession:
-        """The session for what this thread does now."""
-        session = self._session()
-        if not self._few_expected:
-            return session
-        with self._starting:
-            if self._beside is None:
-                self._beside = for_few_rows(session)
-        return self._beside
-
-    @property
-    def _few_expected(self) -> bool:
-        return getattr(self._step, "few_rows", False)
-
-    def reads_few(self, rows: int) -> bool:
-        """Whether a step over so many rows is mostly its own planning."""
-        return rows <= _FEW_ROWS
-
-    @contextmanager
-    def expecting(self, rows: int) -> Iterator[None]:
-        """Inside, this thread reads about so many rows: a session is chosen that suits them."""
-        self._step.few_rows = self.reads_few(rows)
-        try:
-            yield
-        finally:
-            self._step.few_rows = False
-
-    # --- reading ------------------------------------------------------------------------------------------------
-
-    def read(self, table: str) -> DataFrame:
-        """The table as a frame; empty with the contract's schema where it does not exist yet."""
-        found = self.log(table)
-        if found is None:
-            return self.session().createDataFrame(_page(table, []))  # not from Python rows: that starts a worker
-        if self._few_expected and (files := _plain_files(found)):
-            schema = StructType.fromJson(json.loads(found.schema().to_json()))
-            frame = self.session().read.schema(schema).option("basePath", self.path(table)).parquet(*files)
-            return frame.select(*schema.names)
-        return self.session().read.format(_FORMAT).load(self.path(table))
-
-    def frame(self, rows: pa.Table) -> DataFrame:
-        """A small frame from rows at hand; not from Python's own, which would start a Python worker."""
-        return self.session().createDataFrame(rows)
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -152,67 +58,6 @@ class Lake(LakeLog):
             configuration={"delta.dataSkippingStatsColumns": ",".join(_indexed(declared))},
             storage_options=self._options,
         )
-
-    def checkpoint(
-        self, frame: DataFrame, *measures: Column, columns: Sequence[Column] = ()
-    ) -> tuple[DataFrame, int, dict[str, Any]]:
-        """`columns` of the frame computed once, how many rows it has, and aggregates of it; it reads no table any more.
-
-        (A cached frame that reads a table which is then written can give rows of both versions.)
-        """
-        observation = Observation()
-        observed = frame.observe(observation, F.count("*").alias(_ROWS), *measures)
-        computed = (observed.select(*columns) if columns else observed).localCheckpoint()
-        measured = dict(observation.get)
-        return computed, measured.pop(_ROWS), measured
-
-    def keep(self, frame: DataFrame) -> tuple[DataFrame, int]:
-        """All columns of the frame computed once, and how many rows it has, for several passes over it.
-
-        Inside `scratch`, much of it goes to files: a pass then reads the columns that it asks for and no more, and no
-        memory is taken, where rows held in memory would fill it.
-        """
-        if not self._scratch or self._few_expected:
-            computed, rows, _ = self.checkpoint(frame)
-            return computed, rows
-        place = self._scratch / uuid.uuid4().hex
-        observation = Observation()
-        writer = frame.observe(observation, F.count("*").alias(_ROWS)).write
-        # Read once or twice: looking for values that repeat costs more than it saves.
-        writer.option("compression", "zstd").option("parquet.enable.dictionary", "false").parquet(str(place))
-        return self.session().read.schema(frame.schema).parquet(str(place)), observation.get[_ROWS]
-
-    @contextmanager
-    def scratch(self) -> Iterator[None]:
-        """Inside, `keep` has a folder beside the tables; a lake on an object store has none."""
-        if "://" in self.root:
-            yield
-            return
-        self._scratch = Path(self.root, ".scratch")
-        try:
-            yield
-        finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)  # with what a killed run left there
-            self._scratch = None
-
-    def fits_page(self, rows: int) -> bool:
-        """Whether so few rows are better collected and written without Spark."""
-        return rows <= _PAGE
-
-    def stage(self, table: str, frame: DataFrame, measures: Sequence[Column] = (), moves: Sequence[str] = ()) -> Staged:
-        """Compute once what is to be written, with the types of the contract, and aggregates of `frame`.
-
-        `moves`: key columns that an upsert may change; `frame` holds `was_<column>` for each.
-        """
-        was = [F.col(f"was_{name}") for name in moves]
-        computed, rows, measured = self.checkpoint(frame, *measures, columns=[*_typed(table), *was])
-        page = None
-        if self.fits_page(rows):
-            schema = arrow_schema(contract(table))
-            for name in moves:
-                schema = schema.append(schema.field(name).with_name(f"was_{name}"))
-            page = computed.toArrow().cast(schema)
-        return Staged(computed, rows, measured, page, tuple(moves))
 
     def append(
         self, table: str, rows: DataFrame | Staged, batch: int, touched: dict[str, Slices] | None = None
@@ -248,7 +93,7 @@ class Lake(LakeLog):
     def mark(self, table: str, batch: int, made_for: dict[str, str] | None = None) -> None:
         """Say that the table reflects a batch that changes none of its rows."""
         self.create(table)
-        self._save_page(table, _page(table, []), batch, {ANYTHING: NOTHING}, made_for, mode="append")
+        self._save_page(table, page_of(table, []), batch, {ANYTHING: NOTHING}, made_for, mode="append")
 
     def delete(self, table: str, where: str) -> None:
         """Remove the rows that match; a table that is not there has none."""
@@ -299,6 +144,7 @@ class Lake(LakeLog):
         writes their rows where they are, while a MERGE sends them through the network twice.
         """
         self.create(table)
+        patch, removed = (few if few and few.rows else None for few in (patch, removed))
         count = staged.rows + sum(few.rows for few in (patch, removed) if few)
         if count == 0:
             self.mark(table, batch)
@@ -306,7 +152,7 @@ class Lake(LakeLog):
         found, declared = self.log(table), contract(table)
         assert found is not None
         files = _files(found, declared, days)
-        if count > _SENT_ROWS or sum(file["size_bytes"] for file in files) > _REWRITTEN_BYTES:
+        if not are_sent(count) or sum(file["size_bytes"] for file in files) > _REWRITTEN_BYTES:
             self._replace_days(table, staged, batch, touched, days, patch, removed)
             return
         page = staged.page if staged.page is not None else staged.frame.toArrow()
@@ -359,22 +205,22 @@ class Lake(LakeLog):
             others = others.join(sent(told, patch.rows), on=key, how="left")
             others = others.withColumns({name: F.coalesce(f"_{name}", name) for name in names})
         # The stored rows stay in the order and about the files in which they were; of the others few files are made.
-        few = staged.frame.select(*_typed(table))
+        few = staged.frame.select(*typed(table))
         if declared.partition_by:
             few = few.hint("rebalance", *[F.col(name) for name in declared.partition_by])
-        writer = others.select(*_typed(table)).unionByName(few).write.format(_FORMAT).mode("overwrite")
+        writer = others.select(*typed(table)).unionByName(few).write.format(FORMAT).mode("overwrite")
         writer = writer.option("replaceWhere", in_days).option("userMetadata", _note(batch, touched))
         writer.option("txnAppId", BATCHES).option("txnVersion", str(batch)).save(self.path(table))
 
     def append_rows(self, table: str, rows: list[dict[str, Any]], batch: int | None = None) -> None:
         """Add a few rows to a ledger."""
         self.create(table)
-        self._save_page(table, _page(table, rows), batch, mode="append")
+        self._save_page(table, page_of(table, rows), batch, mode="append")
 
     def replace_rows(self, table: str, rows: list[dict[str, Any]], where: str | None = None) -> None:
         """Replace a ledger's rows, or those that match `where`."""
         self.create(table)
-        self._save_page(table, _page(table, rows), mode="overwrite", predicate=where)
+        self._save_page(table, page_of(table, rows), mode="overwrite", predicate=where)
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -401,8 +247,8 @@ class Lake(LakeLog):
         partitions = contract(table).partition_by
         if partitions:  # few files a partition, where each task would write one to each
             frame = frame.hint("rebalance", *[F.col(name) for name in partitions])
-        writer = frame.select(*_typed(table)).write
-        writer = writer.format(_FORMAT).mode(mode).option("userMetadata", _note(batch, touched, made_for))
+        writer = frame.select(*typed(table)).write
+        writer = writer.format(FORMAT).mode(mode).option("userMetadata", _note(batch, touched, made_for))
         if made_for is None or self.batch(table) < batch:  # Spark drops a write whose number it has seen
             writer = writer.option("txnAppId", BATCHES).option("txnVersion", str(batch))
         if not slices.everything:
@@ -427,30 +273,11 @@ class Lake(LakeLog):
         )
 
 
-def are_sent(rows: int) -> bool:
-    """Whether so few rows are better sent to where those of a table are, which they are joined with, than the other way
-    round. Spark asks this itself, but knows of no checkpoint how small it is."""
-    return rows <= _SENT_ROWS
-
-
-def sent(frame: DataFrame, rows: int) -> DataFrame:
-    """The frame, of so many rows, as the second side of a join with a table's rows."""
-    return F.broadcast(frame) if are_sent(rows) else frame
-
-
 def _files(log: DeltaTable, declared: Contract, days: Sequence[date] | None) -> list[dict[str, Any]]:
     """What the log tells of the table's files on the given days."""
     files = pa.table(log.get_add_actions(flatten=True)).to_pylist()
     wanted = None if days is None else set(days)
     return [file for file in files if wanted is None or file[f"partition.{declared.partition_by[0]}"] in wanted]
-
-
-def _plain_files(log: DeltaTable) -> list[str]:
-    """The table's files where they are few and, by their paths alone, hold just its rows; else none."""
-    if "://" in log.table_uri.removeprefix("file://") or log.protocol().min_reader_version > 1:
-        return []  # a version above 1 is for what changes the rows of files: deletion vectors, mapped columns
-    files = log.file_uris()
-    return files if len(files) <= _FEW_FILES and not any("%" in file for file in files) else []
 
 
 def _note(batch: int, touched: dict[str, Slices] | None, made_for: dict[str, str] | None = None) -> str:
@@ -478,15 +305,6 @@ def _indexed(declared: Contract) -> list[str]:
 
 def _on(column: str, days: Sequence[date]) -> str:
     return " or ".join(f"{column} = date'{day}'" for day in days)
-
-
-def _typed(table: str) -> list[Column]:
-    # Storage says nothing about nullability of a computed column; the table's own schema refuses nulls.
-    return [F.col(c.name).cast(c.type).alias(c.name) for c in contract(table).columns]
-
-
-def _page(table: str, rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=arrow_schema(contract(table)))
 
 
 def now() -> datetime:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines import lake as lake_module
+from pipelines import lake_frames
 from pipelines.slices import Slices, besides_persons
 from tests.arrivals import CONTEXT
 from tests.runs import Row, bring_up_to_date, content, land
@@ -44,7 +44,7 @@ def test_a_device_that_names_its_user_hands_over_old_days_and_nothing_else_of_th
 ) -> None:
     if is_large:
         for most in ("_PAGE", "_FEW_ROWS", "_SENT_ROWS"):
-            monkeypatch.setattr(lake_module, most, -1)
+            monkeypatch.setattr(lake_frames, most, -1)
     old = [line(day, device, minute) for day in (9, 8) for device in ("d1", "d2") for minute in (0, 1)]
     new = [line(5, "d1", 0, user_id="ann", event_type="login"), line(5, "d1", 1)]
     parts, whole = tmp_path / "parts", tmp_path / "whole"

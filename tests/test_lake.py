@@ -13,13 +13,13 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines import lake as lake_module
-from pipelines import lake_files
+from pipelines import lake_files, lake_frames
 from pipelines.bronze.events import record_batch
 from pipelines.contracts import contract
 from pipelines.delta_types import arrow_schema
 from pipelines.errors import InfrastructureError
-from pipelines.lake import Few, Lake, Staged
+from pipelines.lake import Lake
+from pipelines.lake_frames import Few, Staged
 from pipelines.slices import EVERYTHING, NOTHING, Slices
 from tests.rows import Row, events_frame, user_days_frame
 
@@ -67,7 +67,7 @@ def stored(lake: Lake) -> list[tuple[Any, ...]]:
 def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to write: few rows without Spark, more with it."""
     if request.param == "spark":
-        monkeypatch.setattr(lake_module, "_PAGE", -1)
+        monkeypatch.setattr(lake_frames, "_PAGE", -1)
     return str(request.param)
 
 
@@ -119,7 +119,7 @@ def test_the_last_batch_is_of_records_or_of_requests(tmp_path: Path) -> None:
 def way_of_upserts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files written anew by this process, and partitions by Spark, as for many rows."""
     if request.param:
-        monkeypatch.setattr(lake_module, "_SENT_ROWS", -1)
+        monkeypatch.setattr(lake_frames, "_SENT_ROWS", -1)
 
 
 NOON = [datetime(2026, 1, number, 12, tzinfo=UTC) for number in (5, 6, 7)]
@@ -163,7 +163,7 @@ def test_an_upsert_patches_and_removes_rows_and_leaves_the_files_of_others(spark
         *[("c", 6, 6, "ann"), ("d", 7, 7, "ann"), ("x", 5, 5, "ann")],
     ]
     assert spark_rows(lake, spark) == events_of(lake)
-    if lake_module.are_sent(1):  # Spark replaces whole partitions
+    if lake_frames.are_sent(1):  # Spark replaces whole partitions
         kept = before & {file["path"] for file in files_of(lake, "silver.events")}
         assert len(kept) == 2, "the file of x, and that of the second day"
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines import lake as lake_module
-from pipelines import runner
+from pipelines import lake_frames, runner
 from pipelines.context import RunContext
 from pipelines.ops import rebuild, replay
 from pipelines.ops.books import Books
@@ -158,7 +157,7 @@ def test_the_way_of_many_rows_ends_where_the_way_of_few_does(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for most in ("_PAGE", "_FEW_ROWS", "_SENT_ROWS"):
-        monkeypatch.setattr(lake_module, most, -1)
+        monkeypatch.setattr(lake_frames, most, -1)
     rng = random.Random(11)
     records = random_records(rng, 60)
     for number, batch in enumerate(random_batches(rng, records, 2)):

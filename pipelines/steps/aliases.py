@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.lake import Staged
+from pipelines.lake_frames import Staged
 from pipelines.run import Run
 from pipelines.silver import aliases
 from pipelines.silver import events as silver_events

@@ -12,26 +12,26 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts import contract
-from pipelines.lake import Lake, Staged
+from pipelines.lake import Lake
+from pipelines.lake_frames import Few, Staged
 from pipelines.quality import gate
 from pipelines.run import Run
 
 
 @dataclass(frozen=True)
 class Part:
-    """All rows of a table that are of `owners`, a frame of some of its columns. `removes`: stored rows of theirs go."""
+    """All rows of a table that are of some owners, as they are to be, and the keys of stored rows of theirs that go."""
 
     rows: Staged
-    owners: DataFrame
-    removes: bool
+    gone: Few
 
 
 def part(run: Run, table: str, rows: DataFrame, owners: DataFrame) -> Part:
-    """The rows of `owners` as they are to be, computed and judged."""
-    made = staged(run, table, rows)
+    """The rows of `owners`, a frame of some of the table's columns, computed and judged."""
+    made, key = staged(run, table, rows), list(contract(table).key)
     mine = run.lake.read(table).join(F.broadcast(owners), on=owners.columns, how="left_semi")
-    gone = mine.join(made.frame, on=list(contract(table).key), how="left_anti")
-    return Part(made, owners, not gone.isEmpty())
+    gone, found, _ = run.lake.checkpoint(mine.join(made.frame, on=key, how="left_anti").select(*key))
+    return Part(made, Few(gone, found))
 
 
 def staged(run: Run, table: str, rows: DataFrame) -> Staged:
@@ -48,13 +48,8 @@ def write(lake: Lake, table: str, changed: Part | None, batch: int) -> None:
     """Bring the table to the batch, once silver.events is there."""
     if changed is None:
         lake.mark(table, batch)
-    elif changed.removes:
-        others = lake.read(table).join(changed.owners, on=changed.owners.columns, how="left_anti")
-        # Spark 4.2 fails on a checkpoint of a union with a checkpoint ("key not found"), not with its distinct rows.
-        rows = others.unionByName(changed.rows.frame.distinct())
-        lake.overwrite(table, lake.stage(table, rows), batch, {})
     else:
-        lake.upsert(table, changed.rows, batch, {})
+        lake.upsert(table, changed.rows, batch, {}, removed=changed.gone)
 
 
 def catch_up(run: Run, table: str, everything: Callable[[Run, DataFrame], Staged]) -> None:

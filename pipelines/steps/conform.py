@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts import contract
 from pipelines.errors import ConfigurationError, DataRefusedError
-from pipelines.lake import Lake, are_sent
+from pipelines.lake import Lake
+from pipelines.lake_frames import are_sent
 from pipelines.progress import StepNote
 from pipelines.quality import gate
 from pipelines.quality.gate import Measured

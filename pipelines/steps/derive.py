@@ -14,7 +14,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts import Contract
-from pipelines.lake import Few, Lake, Staged, sent
+from pipelines.lake import Lake
+from pipelines.lake_frames import Few, Staged, sent
 from pipelines.plan import Step, order
 from pipelines.quality import gate
 from pipelines.run import Run

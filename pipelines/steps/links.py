@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.lake import Staged
+from pipelines.lake_frames import Staged
 from pipelines.run import Run
 from pipelines.silver import events as silver_events
 from pipelines.silver import identities

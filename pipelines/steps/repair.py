@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.errors import ConfigurationError
-from pipelines.lake import Few, are_sent, sent
+from pipelines.lake_frames import Few, are_sent, sent
 from pipelines.run import Run
 from pipelines.silver import aliases, identities, sessionize
 from pipelines.silver import events as silver_events
