@@ -90,10 +90,10 @@ class Lake(LakeFrames):
         self.create(table)
         self._save(table, rows, "overwrite", batch, touched, made_for=made_for)
 
-    def mark(self, table: str, batch: int, made_for: dict[str, str] | None = None) -> None:
+    def mark(self, table: str, batch: int) -> None:
         """Say that the table reflects a batch that changes none of its rows."""
         self.create(table)
-        self._save_page(table, page_of(table, []), batch, {ANYTHING: NOTHING}, made_for, mode="append")
+        self._save_page(table, page_of(table, []), batch, {ANYTHING: NOTHING}, mode="append")
 
     def delete(self, table: str, where: str) -> None:
         """Remove the rows that match; a table that is not there has none."""

@@ -31,6 +31,7 @@ _FILE_BYTES = 128 << 20  # on disk
 # Hardly two are equal: to look for those that are took as long as all the rest.
 _NO_DICTIONARY = ("raw", "position", "event_id", "record_hash")
 _ROWS_AT_A_TIME = 32_768  # that are read of a file which is written anew
+_AT_ONCE = 4  # partitions: each holds a row group of these in memory
 
 Partition = dict[str, str]
 
@@ -200,7 +201,7 @@ def rewrite_files(
         told: dict[str, str | None] = {name: str(value) for name, value in fixed.items()}
         return [*added, *[RemoveAction(file["path"], True, now, file["size_bytes"], told) for file, _ in changed]]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
         return [action for found in pool.map(rewrite, stored) for action in found]
 
 
@@ -250,7 +251,8 @@ def _with(rows: pa.Table, fixed: dict[str, Any], schema: pa.Schema) -> pa.Table:
         if name in rows.column_names:
             continue
         rows = rows.append_column(name, pa.repeat(pa.scalar(value, schema.field(name).type), rows.num_rows))
-    return rows.select([name for name in schema.names if name in rows.column_names])
+    names = [name for name in schema.names if name in rows.column_names]
+    return rows.select(names).cast(pa.schema([schema.field(name) for name in names]))
 
 
 def _by_partition(rows: pa.Table, partition_by: Sequence[str]) -> dict[tuple[Any, ...], pa.Table]:

@@ -28,7 +28,8 @@ class Run:
     """One run over one lake. `results` gathers the gates' verdicts, `failures` what did not stop the rest.
 
     `gold`: the gold tables that it brings up to date and publishes; the others stay as they are, and are not served.
-    `goes_on`: whether steps that need Spark follow those that take records into bronze.
+    `goes_on`: whether steps that need Spark follow those that take records into bronze. `reached`: derived table → the
+    batch up to which nothing is left to do for it, which its log does not say where a batch changes none of its rows.
     """
 
     lake: Lake
@@ -44,6 +45,7 @@ class Run:
     new_fields: dict[str, list[str]] = field(default_factory=dict)
     seconds_before_retry: float = 1.0
     goes_on: bool = False
+    reached: dict[str, int] = field(default_factory=dict)
     _has_work: bool = False
 
     @property

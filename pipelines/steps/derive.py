@@ -71,7 +71,7 @@ class _Inputs:
 def _update(run: Run, step: Step, inputs: _Inputs) -> None:
     """Recompute the slices of one table that its inputs touched, or the whole where it cannot be cut."""
     declared, table, lake = step.contract, step.table, run.lake
-    batch = min(lake.batch(name) for name in step.inputs)
+    batch = min(run.reached.get(name) or lake.batch(name) for name in step.inputs)
     done = lake.batch(table)
     touched = NOTHING
     days_ahead = step.days_ahead(run.context)
@@ -83,12 +83,11 @@ def _update(run: Run, step: Step, inputs: _Inputs) -> None:
             by = step.touched_by(name, column, run.context)
             touched |= lake.touched_since(name, done, by).widened(back=days_ahead or 0)
     another_day = declared.as_of and batch > 0 and lake.made_for(table) != run.context.last_dates
-    made_for = run.context.last_dates if declared.as_of else None
     if declared.write == "replace" and (touched or another_day):
         touched = EVERYTHING
     if not touched:
-        if done < batch:
-            lake.mark(table, batch, made_for)
+        if done:  # else there is no table that could reflect anything
+            run.reached[table] = max(done, batch)
         return
     run.warm_up()
     slices = touched.widened(forward=declared.looks_back_days)
@@ -110,13 +109,14 @@ def _update(run: Run, step: Step, inputs: _Inputs) -> None:
         ]
         staged = _judged(run, step, _built(run, step, made, read), read[0])
         if declared.write == "replace":
-            lake.overwrite(table, staged, batch, {}, made_for)
+            lake.overwrite(table, staged, batch, {}, run.context.last_dates if declared.as_of else None)
         elif handed:
             told = {declared.slice or "": slices, **cut}
             persons, gone = _handed_over(lake, step, handed, done), _gone(lake, step, staged, made)
             lake.upsert(table, staged, batch, told, slices.all_dates(), persons, gone)
         else:
             lake.replace_slices(table, staged, slices, batch, cut)
+        run.reached[table] = batch
         note.words = f"{staged.rows:,} rows" + ("" if touched.everything else f" in {touched.count()} slices")
         note.fields = {"rows": staged.rows, "slices": touched.count(), "everything": touched.everything}
 
