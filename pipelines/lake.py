@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import fs
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -73,10 +74,7 @@ class Lake(LakeFrames):
         assert found is not None
         columns, indexed = arrow_schema(declared), _indexed(declared)
         added = write_files(rows, columns, self._place(table), partition_by=declared.partition_by, indexed=indexed)
-        marks = _properties(batch, None)
-        found.create_write_transaction(
-            list(added), "append", found.schema(), list(declared.partition_by), commit_properties=marks
-        )
+        _commit_files(found, declared, list(added), _properties(batch, None))
 
     def overwrite(
         self,
@@ -170,13 +168,7 @@ class Lake(LakeFrames):
         )
         place, indexed = self._place(table), _indexed(declared)
         actions = rewrite_files(files, edits, columns, place, partition_by=declared.partition_by, indexed=indexed)
-        found.create_write_transaction(
-            actions,
-            "append",
-            found.schema(),
-            list(declared.partition_by),
-            commit_properties=_properties(batch, touched),
-        )
+        _commit_files(found, declared, actions, _properties(batch, touched))
 
     def _replace_days(
         self,
@@ -278,6 +270,13 @@ def _files(log: DeltaTable, declared: Contract, days: Sequence[date] | None) -> 
     files = pa.table(log.get_add_actions(flatten=True)).to_pylist()
     wanted = None if days is None else set(days)
     return [file for file in files if wanted is None or file[f"partition.{declared.partition_by[0]}"] in wanted]
+
+
+def _commit_files(
+    log: DeltaTable, declared: Contract, actions: list[AddAction | RemoveAction], marks: CommitProperties
+) -> None:
+    """One commit that names files which are there, and forgets others."""
+    log.create_write_transaction(actions, "append", log.schema(), list(declared.partition_by), commit_properties=marks)
 
 
 def _note(batch: int, touched: dict[str, Slices] | None, made_for: dict[str, str] | None = None) -> str:

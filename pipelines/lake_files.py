@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ def rewrite_files(
         rows = (part for file, hits in changed for part in _edited(_open(place, file), hits, edits, fixed, schema))
         new = coming[partition].to_batches() if partition in coming else []
         added = write_files(
-            _chained(rows, new), schema, place, partition_by=partition_by, indexed=indexed, group_bytes=_FILE_BYTES
+            chain(rows, new), schema, place, partition_by=partition_by, indexed=indexed, group_bytes=_FILE_BYTES
         )
         now = int(time.time() * 1000)
         told: dict[str, str | None] = {name: str(value) for name, value in fixed.items()}
@@ -270,8 +271,3 @@ def _by_partition(rows: pa.Table, partition_by: Sequence[str]) -> dict[tuple[Any
 
 def _tuples(rows: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:
     return list(zip(*[rows[name].to_pylist() for name in names], strict=True))
-
-
-def _chained(*streams: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for stream in streams:
-        yield from stream
