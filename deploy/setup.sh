@@ -16,7 +16,7 @@ NOT_NEEDED='org.*:*,com.*:*,javax.*:*,jakarta.*:*,commons-*:*,io.unitycatalog:*,
 
 inputs() {
     pwd
-    cat requirements.txt deploy/jars.lock deploy/spark/* deploy/setup.sh
+    cat requirements.txt deploy/jars.lock deploy/spark/* deploy/trust.py deploy/setup.sh
 }
 
 is_ready() {
@@ -135,7 +135,8 @@ make_jars() {
         # A Maven cache in the user's home that holds a description without its jar makes the resolver fail.
         quietly env SPARK_CONF_DIR="$VENV/ivy" PYSPARK_PYTHON="$VENV/bin/python" "$SPARK/bin/spark-submit" \
             --packages "$DELTA" --exclude-packages "$NOT_NEEDED" --conf "spark.jars.ivy=$VENV/ivy" \
-            --driver-java-options "-Duser.home=$VENV/ivy" "$VENV/nothing.py"
+            --driver-java-options "-Duser.home=$VENV/ivy $("$VENV/bin/python" -W ignore deploy/trust.py "$VENV/trust.p12")" \
+            "$VENV/nothing.py"
         quietly check_jars "$VENV/ivy/jars"
         sed 's/^[0-9a-f]*  //' deploy/jars.lock | while read -r jar; do cp "$VENV/ivy/jars/$jar" "$SPARK/jars/"; done
     fi
