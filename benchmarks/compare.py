@@ -129,7 +129,8 @@ class Bench:
             environment |= {"TMPDIR": str(work / "tmp"), "SPARK_LOCAL_DIRS": str(work / "tmp")}
         if work is not None and plain:
             home = Path(sys.prefix, "java_home")
-            shutil.copy(_ROOT / "deploy" / "spark" / "spark-env.sh", work / "tmp")  # without it this Java does not start
+            # Without it the Java of the set-up does not start.
+            shutil.copy(_ROOT / "deploy" / "spark" / "spark-env.sh", work / "tmp")
             environment |= {"SPARK_CONF_DIR": str(work / "tmp"), "SPARK_LOCAL_IP": "127.0.0.1"}
             environment |= {"JAVA_HOME": home.read_text(encoding="utf-8").strip()} if home.exists() else {}
         return environment
