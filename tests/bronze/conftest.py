@@ -1,4 +1,4 @@
-"""A real Kafka broker on loopback, and runs that take its topics, for the tests that ask for them."""
+"""Runs that take landing files, and a real Kafka broker on loopback with runs that take its topics."""
 
 from __future__ import annotations
 
@@ -21,13 +21,41 @@ from pyspark.sql import SparkSession
 from pipelines.lake import Lake
 from pipelines.progress import Progress
 from pipelines.run import Run
-from pipelines.steps.ingest import ingest
+from pipelines.steps.ingest import ingest as take_in
+from tests.bronze.landing import Ingest
 from tests.conftest import MakeContext
 from tests.runs import CANONICAL
 
 PROJECT = Path(__file__).parents[2]
 Take = Callable[..., Run]
 START_SECONDS, EFFECT_SECONDS, STOP_SECONDS = 90, 30, 20
+
+
+# --- landing files -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(b"one\n\nthree")
+    return folder
+
+
+@pytest.fixture
+def ingest(tmp_path: Path, context: MakeContext) -> Ingest:
+    return Ingest(tmp_path / "lake", context)
+
+
+@pytest.fixture
+def ingest_by_spark(ingest: Ingest, spark: SparkSession) -> Ingest:
+    ingest.lake.session = lambda: spark
+    ingest.settings["small_batch_bytes"] = 0
+    ingest.cluster = True
+    return ingest
+
+
+# --- topics -----------------------------------------------------------------------------------------------------------
 
 
 class Broker:
@@ -145,7 +173,7 @@ def take(broker: Broker, context: MakeContext, tmp_path: Path) -> Take:
     def one_run(location: str, **landing: Any) -> Run:
         lake = Lake(str(tmp_path / "lake"), {}, no_session)
         run = Run(lake, context(landing=landing), Progress("test-run", human=False), "test-run")
-        ingest(run, CANONICAL, location if "/" in location else broker.url(location))
+        take_in(run, CANONICAL, location if "/" in location else broker.url(location))
         return run
 
     return one_run
