@@ -37,6 +37,7 @@ _TABLES = {
 }
 """Variant of ours → the gold tables that it builds; none: all."""
 
+PLAIN_HEAP = "4g"
 _LAST = date(2026, 6, 30)
 _DAYS = 30
 _SESSION_EVENTS = 7
@@ -54,7 +55,7 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.folder: Path | None = arguments.folder
-        self.memory: str = arguments.memory
+        self.memory: str | None = arguments.memory
         self.peers: Sequence[str] = arguments.peers
         self.variants: Sequence[str] = () if arguments.skip_ours else arguments.ours
         self.failed = False
@@ -73,6 +74,8 @@ class Bench:
                 run = self.ours if contender in _TABLES else self.peer
                 work = root / "work"
                 (work / "tmp").mkdir(parents=True)
+                # All that plain Spark is told: without it the Java of the set-up does not start.
+                shutil.copy(_ROOT / "deploy" / "spark" / "spark-env.sh", work / "tmp")
                 try:
                     for part, figures, found in run(contender, work, landing, more if whole else None):
                         self._tell(size.name, contender, part, figures)
@@ -120,17 +123,13 @@ class Bench:
 
     def _environment(self, work: Path | None, *, plain: bool = False) -> dict[str, str]:
         """`plain`: a Spark without the configuration that this project's set-up gives to its own."""
-        environment = {
-            "PYTHONPATH": str(_ROOT),
-            "PYSPARK_PYTHON": sys.executable,
-            "PYSPARK_SUBMIT_ARGS": f"--driver-memory {self.memory} pyspark-shell",
-        }
+        environment = {"PYTHONPATH": str(_ROOT), "PYSPARK_PYTHON": sys.executable}
+        if heap := self.memory or (PLAIN_HEAP if plain else None):
+            environment["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {heap} pyspark-shell"
         if work is not None:
             environment |= {"TMPDIR": str(work / "tmp"), "SPARK_LOCAL_DIRS": str(work / "tmp")}
         if work is not None and plain:
             home = Path(sys.prefix, "java_home")
-            # Without it the Java of the set-up does not start.
-            shutil.copy(_ROOT / "deploy" / "spark" / "spark-env.sh", work / "tmp")
             environment |= {"SPARK_CONF_DIR": str(work / "tmp"), "SPARK_LOCAL_IP": "127.0.0.1"}
             environment |= {"JAVA_HOME": home.read_text(encoding="utf-8").strip()} if home.exists() else {}
         return environment
@@ -176,7 +175,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(_USUAL_PEERS))
     parser.add_argument("--ours", nargs="*", choices=list(_TABLES), default=list(_TABLES), help="variants of ours")
     parser.add_argument("--skip-ours", action="store_true", help="peers only")
-    parser.add_argument("--memory", default="4g", help="heap of the JVM, ours and plain Spark's (default: 4g)")
+    parser.add_argument(
+        "--memory", help=f"heap of the JVM (default: ours what set-up gives, plain Spark's {PLAIN_HEAP})"
+    )
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile (default: a temporary folder)")
     parser.add_argument("--results", type=Path, default=report.PAGE, help="where the tables go")
     return parser.parse_args()
@@ -207,7 +208,8 @@ def main() -> int:
     except DifferenceError as error:
         print(f"answers differ: {error}", file=sys.stderr)
         return 1
-    report.write(arguments.results, sizes, start_up, bench.memory, load)
+    heap = f"{bench.memory or 'as set-up gives it'} for this project, {bench.memory or PLAIN_HEAP} for plain Spark"
+    report.write(arguments.results, sizes, start_up, heap, load)
     return 1 if bench.failed else 0
 
 

