@@ -53,15 +53,19 @@ def link(events: DataFrame, identities: DataFrame, *, few: bool = True) -> DataF
     must hold all rows of the devices in `events`; `few`: they fit in memory, and `events` need not be moved to them.
     """
     start = F.struct(F.col("valid_from").alias("event_time"), "sequence", "event_id", F.col("user_id").alias("user"))
-    links = identities.groupBy("site_id", F.col("anonymous_id").alias("_device")).agg(
-        F.sort_array(F.collect_list(start)).alias("_links")  # nulls first, as events are ordered
+    # Most devices are one user's: only in others each event's place is looked up, by what Spark interprets row by row.
+    links = (
+        identities.groupBy("site_id", F.col("anonymous_id").alias("_device"))
+        .agg(F.sort_array(F.collect_list(start)).alias("_links"))  # nulls first, as events are ordered
+        .withColumn("_first", F.get("_links", F.lit(0))["user"])
+        .withColumn("_links", F.when(F.size("_links") > 1, F.col("_links")))
     )
     is_anonymous = F.col("user_id").isNull() & F.col("anonymous_id").isNotNull()
     # An event that has nothing to look up gets a key of its own: nulls would all be joined in one task.
     device = F.when(is_anonymous, F.col("visitor_id")).otherwise(F.concat(F.lit("\x00"), "event_id"))
     place = F.struct(*_PLACE)
     before = F.filter("_links", lambda found: F.struct(*[found[name] for name in _PLACE]) <= place)
-    linked = F.coalesce(F.get(before, F.size(before) - 1)["user"], F.get("_links", F.lit(0))["user"])
+    linked = F.coalesce(F.when(F.col("_links").isNotNull(), F.array_max(before)["user"]), "_first")
     return (
         events.withColumn("_device", device)
         .join(F.broadcast(links) if few else links, on=["site_id", "_device"], how="left")
