@@ -1,6 +1,7 @@
 """The same work by this project and by what one would pick instead, side by side: `make bench`.
 
-    .venv/bin/python -m benchmarks.compare --events 1000000 10000000 --alone 30000000 --sessions 10000 1000000
+    .venv/bin/python -m benchmarks.compare --events 1000000 10000000 --alone 30000000 --sessions 10000 1000000 \
+        --heavy 1000000 --scattered 1000000
 
 Raw JSON Lines → typed, distinct, sessionized events and sessions, an ordered funnel, active users of the day and of
 30 days, daily page metrics with exact percentiles, on disk (benchmarks/peers/__init__.py). Every contender is a process
@@ -21,13 +22,15 @@ from pathlib import Path
 
 from benchmarks import answers, report
 from benchmarks.answers import Answers
-from benchmarks.events import write_day, write_flaws, write_history
+from benchmarks.events import scatter, write_day, write_flaws, write_history
 from benchmarks.measure import Cost, run_command, run_job
 from benchmarks.report import ALL_TABLES, EMPTY, FULL, INCREMENT, SAME_TABLES, Figures, Measured, Size
 
 _ROOT = Path(__file__).resolve().parent.parent
 PEERS = ("duckdb", "polars", "chdb", "plain_spark", "plain_spark_sweep")
 _USUAL_PEERS = PEERS[:4]
+# Who shows what an uneven visitor or many files cost: ours, and one that its answers are compared with.
+_SHAPED = ("duckdb", SAME_TABLES)
 _TABLES = {
     SAME_TABLES: (
         *("gold.funnel_daily", "gold.active_users_daily"),
@@ -42,6 +45,8 @@ _LAST = date(2026, 6, 30)
 _DAYS = 30
 _SESSION_EVENTS = 7
 _EVENTS_A_VISITOR = 50
+_HEAVY_PERCENT = 20
+_SCATTERED_FILES = 5_000
 # What a size takes on disk for each event: raw lines of 330 bytes, one contender's tables, what it spills.
 _DISK_BYTES = 2000
 
@@ -53,29 +58,38 @@ class DifferenceError(Exception):
 class Bench:
     """What the contenders of a run share."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.folder: Path | None = arguments.folder
-        self.memory: str | None = arguments.memory
-        self.peers: Sequence[str] = arguments.peers
-        self.variants: Sequence[str] = () if arguments.skip_ours else arguments.ours
+    def __init__(self, folder: Path | None, memory: str | None) -> None:
+        self.folder = folder
+        self.memory = memory
         self.failed = False
 
-    def size(self, events: int, *, peers: bool = True, whole: bool = True, name: str = "") -> Size:
-        """Run every contender on a history of `events`, then on 1 % more; `whole`: also the parts that follow a first
-        run. Raises DifferenceError."""
+    def size(
+        self,
+        events: int,
+        contenders: Sequence[str],
+        *,
+        name: str = "",
+        whole: bool = True,
+        heavy_percent: int = 0,
+        files: int | None = None,
+    ) -> Size:
+        """Run contenders on a history of `events`, then on 1 % more; `whole`: also the parts that follow a first run.
+
+        `heavy_percent`: how many of the events are one visitor's; `files`: over how many files they are spread.
+        Raises DifferenceError.
+        """
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="bench-") as place:
             root = Path(place)
             landing, more = root / "landing", root / "more"
-            lines = _write_history(landing, events)
-            added = _write_increment(more, events) if whole else 0
+            lines = _write_history(landing, events, heavy_percent)
+            if files is not None:
+                scatter(landing, files)
+            added = _write_increment(more, events, heavy_percent) if whole else 0
             size = Size(name or f"{events:,} events", lines, _bytes(landing), added)
             expected: dict[str, Answers] = {}
-            for contender in (*(self.peers if peers else ()), *self.variants):
+            for contender in contenders:
                 run = self.ours if contender in _TABLES else self.peer
-                work = root / "work"
-                (work / "tmp").mkdir(parents=True)
-                # All that plain Spark is told: without it the Java of the set-up does not start.
-                shutil.copy(_ROOT / "deploy" / "spark" / "spark-env.sh", work / "tmp")
+                work = work_in(root)
                 try:
                     for part, figures, found in run(contender, work, landing, more if whole else None):
                         self._tell(size.name, contender, part, figures)
@@ -143,21 +157,38 @@ class Bench:
         )
 
 
-def _write_history(landing: Path, events: int) -> int:
+def work_in(folder: Path) -> Path:
+    """A new place for what one contender writes and spills."""
+    work = folder / "work"
+    (work / "tmp").mkdir(parents=True)
+    # The whole configuration of plain Spark: without it the Java of the set-up does not start.
+    shutil.copy(_ROOT / "deploy" / "spark" / "spark-env.sh", work / "tmp")
+    return work
+
+
+def _write_history(landing: Path, events: int, heavy_percent: int) -> int:
     """A file a day with its repeats and wrong lines in another; how many lines."""
     visitors = max(1, events // _EVENTS_A_VISITOR)
-    lines = write_history(landing, last=_LAST, days=_DAYS, events=events, visitors=visitors)
+    lines = write_history(
+        landing, last=_LAST, days=_DAYS, events=events, visitors=visitors, heavy_percent=heavy_percent
+    )
     days = [str(_LAST - timedelta(days=step)) for step in range(_DAYS)]
     return lines + sum(write_flaws(landing, day) for day in days)
 
 
-def _write_increment(more: Path, events: int) -> int:
+def _write_increment(more: Path, events: int, heavy_percent: int) -> int:
     """1 % more: 95 % of it on the last day, the rest up to three days late; how many lines."""
     visitors, batch = max(1, events // _EVENTS_A_VISITOR), events // 100
     lines = 0
     for late, share in ((0, 0.95), (1, 0.05 / 3), (2, 0.05 / 3), (3, 0.05 / 3)):
         day = _LAST - timedelta(days=late)
-        lines += write_day(more, f"new-{late}", day, events=round(batch * share), visitors=visitors, seed=3)
+        lines += write_day(
+            *(more, f"new-{late}", day),
+            events=round(batch * share),
+            visitors=visitors,
+            seed=3,
+            heavy_percent=heavy_percent,
+        )
     return lines
 
 
@@ -168,13 +199,16 @@ def _bytes(folder: Path) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="*", default=[1_000_000, 10_000_000], help="sizes, side by side")
+    parser.add_argument(
+        "--heavy", type=int, nargs="*", default=[], help=f"sizes of which one visitor has {_HEAVY_PERCENT} %%"
+    )
+    parser.add_argument("--scattered", type=int, nargs="*", default=[], help=f"sizes in {_SCATTERED_FILES:,} files")
     parser.add_argument("--alone", type=int, nargs="*", default=[], help="sizes for us alone, same tables")
     parser.add_argument(
         "--sessions", type=int, nargs="*", default=[10_000], help="sessions of a month, for us alone, all tables"
     )
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(_USUAL_PEERS))
     parser.add_argument("--ours", nargs="*", choices=list(_TABLES), default=list(_TABLES), help="variants of ours")
-    parser.add_argument("--skip-ours", action="store_true", help="peers only")
     parser.add_argument(
         "--memory", help=f"heap of the JVM (default: ours what set-up gives, plain Spark's {PLAIN_HEAP})"
     )
@@ -185,9 +219,10 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = _arguments()
-    bench = Bench(arguments)
+    bench = Bench(arguments.folder, arguments.memory)
     load = os.getloadavg()[0]  # before our own work adds to it
-    largest = max([*arguments.events, *arguments.alone, *(n * _SESSION_EVENTS for n in arguments.sessions)], default=0)
+    asked = [*arguments.events, *arguments.heavy, *arguments.scattered, *arguments.alone]
+    largest = max([*asked, *(sessions * _SESSION_EVENTS for sessions in arguments.sessions)], default=0)
     free = shutil.disk_usage(bench.folder or tempfile.gettempdir()).free
     if free < largest * _DISK_BYTES:
         print(f"{largest:,} events need {largest * _DISK_BYTES >> 30} GiB on disk, {free >> 30} free", file=sys.stderr)
@@ -197,14 +232,18 @@ def main() -> int:
         start_up = Figures.of(bench.start_up(), 0)
         print(f"start-up alone: {start_up.wall_seconds:.1f} s wall", flush=True)
         for events in arguments.events:
-            sizes.append(bench.size(events))
-        for events in arguments.alone if bench.variants else []:
-            bench.variants = [SAME_TABLES]
-            sizes.append(bench.size(events, peers=False, name=f"{events:,} events, ours alone"))
-        for sessions in arguments.sessions if not arguments.skip_ours else []:
-            bench.variants = [ALL_TABLES]
+            sizes.append(bench.size(events, [*arguments.peers, *arguments.ours]))
+        for events in arguments.heavy:
+            name = f"{events:,} events, {_HEAVY_PERCENT} % of them by one visitor"
+            sizes.append(bench.size(events, _SHAPED, name=name, heavy_percent=_HEAVY_PERCENT))
+        for events in arguments.scattered:
+            name = f"{events:,} events in {_SCATTERED_FILES:,} files"
+            sizes.append(bench.size(events, _SHAPED, name=name, files=_SCATTERED_FILES))
+        for events in arguments.alone:
+            sizes.append(bench.size(events, [SAME_TABLES], name=f"{events:,} events, ours alone"))
+        for sessions in arguments.sessions:
             name = f"{sessions:,} sessions of a month, ours alone"
-            sizes.append(bench.size(sessions * _SESSION_EVENTS, peers=False, whole=False, name=name))
+            sizes.append(bench.size(sessions * _SESSION_EVENTS, [ALL_TABLES], whole=False, name=name))
     except DifferenceError as error:
         print(f"answers differ: {error}", file=sys.stderr)
         return 1

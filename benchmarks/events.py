@@ -15,7 +15,8 @@ _SQL = """
 copy (
   with sessions as (
     select s, hash(s * 7919 + {seed}) as h,
-           'v' || (hash(s * 31 + {seed}) % {visitors})::varchar as visitor,
+           case when hash(s * 23 + {seed}) % 100 < {heavy_percent} then 'heavy'
+           else 'v' || (hash(s * 31 + {seed}) % {visitors})::varchar end as visitor,
            3 + (hash(s + 17) % 9)::int as events,
            timestamp '{day} 00:00:00' + to_seconds((hash(s * 13 + {seed}) % 84000)::bigint) as start
     from range({first}, {last}) t(s)
@@ -71,24 +72,27 @@ copy (
 """
 
 
-def write_day(folder: Path, name: str, day: date, *, events: int, visitors: int, seed: int) -> int:
-    """One file of about so many events that start on `day`; returns how many."""
+def write_day(
+    folder: Path, name: str, day: date, *, events: int, visitors: int, seed: int, heavy_percent: int = 0
+) -> int:
+    """One file of about so many events that start on `day`; returns how many. `heavy_percent`: what one visitor has."""
     folder.mkdir(parents=True, exist_ok=True)
     sessions = max(1, round(events / 7))
     first = (day - date(2020, 1, 1)).days * 10_000_000
-    sql = _SQL.format(
-        seed=seed, visitors=visitors, day=day, first=first, last=first + sessions, path=folder / f"{name}.jsonl"
-    )
+    given = {"seed": seed, "visitors": visitors, "heavy_percent": heavy_percent, "day": day}
+    sql = _SQL.format(**given, first=first, last=first + sessions, path=folder / f"{name}.jsonl")
     row = duckdb.execute(sql).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def write_history(folder: Path, *, last: date, days: int, events: int, visitors: int, seed: int = 1) -> int:
+def write_history(
+    folder: Path, *, last: date, days: int, events: int, visitors: int, seed: int = 1, heavy_percent: int = 0
+) -> int:
     """A file a day for `days` days up to `last`; returns the number of events."""
+    given = {"events": events // days, "visitors": visitors, "seed": seed, "heavy_percent": heavy_percent}
     return sum(
-        write_day(folder, str(day), day, events=events // days, visitors=visitors, seed=seed)
-        for day in (last - timedelta(days=step) for step in range(days))
+        write_day(folder, str(day), day, **given) for day in (last - timedelta(days=step) for step in range(days))
     )
 
 
@@ -98,3 +102,17 @@ def write_flaws(folder: Path, day: str, *, seed: int = 1) -> int:
     row = duckdb.execute(_FLAWS_SQL.format(day=folder / f"{day}.jsonl", path=path, seed=seed)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def scatter(folder: Path, files: int) -> None:
+    """Spread the lines of a folder over about so many files."""
+    given = sorted(folder.glob("*.jsonl"))
+    share = files // len(given)
+    for path in given:
+        parts = [path.with_suffix(f".{part}.jsonl").open("wb") for part in range(share)]
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines):
+                parts[number % share].write(line)
+        for part in parts:
+            part.close()
+        path.unlink()

@@ -100,8 +100,25 @@ def _lines(sizes: list[Size], start_up: Figures, heap: str, load: float) -> Iter
         f"Starting the JVM and a Spark session, and nothing else: {start_up.wall_seconds:.1f} s wall,"
         f" {start_up.cpu_seconds:.1f} s CPU, {start_up.peak_bytes / 2**30:.1f} GiB."
     )
+    yield from _growth(sizes)
     for size in sizes:
         yield from _section(size, start_up)
+
+
+def _growth(sizes: list[Size]) -> Iterator[str]:
+    """What a line costs this project in full runs, by size."""
+    yield from ("", "## What a line costs this project", "")
+    yield "Full runs, in µs a line."
+    yield ""
+    yield "| | wall | CPU | peak memory GiB |"
+    yield "|---|---:|---:|---:|"
+    for size in sizes:
+        for variant in (SAME_TABLES, ALL_TABLES):
+            if (figures := size.figures.get((variant, FULL))) is not None:
+                wall, cpu = (seconds / size.lines * 1e6 for seconds in (figures.wall_seconds, figures.cpu_seconds))
+                tables = "the same tables" if variant == SAME_TABLES else "all tables"
+                memory = figures.peak_bytes / 2**30
+                yield f"| {size.name}, {tables} | {wall:.1f} | {cpu:.1f} | {memory:.2f} |"
 
 
 def _section(size: Size, start_up: Figures) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +12,8 @@ import duckdb
 import pytest
 
 from benchmarks import answers, report
-from benchmarks.compare import PEERS, Bench, DifferenceError
+from benchmarks.compare import PEERS, Bench, DifferenceError, work_in
+from benchmarks.events import scatter, write_history
 from benchmarks.peers import STEPS
 from benchmarks.report import EMPTY, FULL, INCREMENT, SAME_TABLES, Figures, Size
 from pipelines.funnels import load_funnels
@@ -93,14 +93,8 @@ def landing(tmp_path: Path) -> tuple[Path, Path]:
     return first, second
 
 
-def bench(folder: Path, **arguments: Any) -> Bench:
-    given = {"folder": folder, "memory": "1g", "peers": [], "ours": [SAME_TABLES], "skip_ours": False}
-    return Bench(argparse.Namespace(**given | arguments))
-
-
-def work_in(folder: Path) -> Path:
-    (folder / "work/tmp").mkdir(parents=True)
-    return folder / "work"
+def bench(folder: Path) -> Bench:
+    return Bench(folder, "1g")
 
 
 def as_answers(found: answers.Answers) -> dict[str, list[Any]]:
@@ -182,25 +176,44 @@ def test_a_difference_in_the_events_is_found(change: str, landing: tuple[Path, P
 def test_different_answers_stop_the_run_before_any_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "differences", lambda found, expected: ["funnel: 1 rows against 2"])
     with pytest.raises(DifferenceError, match="duckdb, full run: funnel: 1 rows against 2"):
-        bench(tmp_path, peers=["duckdb"], skip_ours=True).size(700)
+        bench(tmp_path).size(700, ["duckdb"])
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_heavy_visitor_and_many_files_are_other_ways_to_hold_as_many_events(tmp_path: Path) -> None:
+    given = {"last": DAY, "days": 2, "events": 7_000, "visitors": 100}
+    for name, heavy_percent in (("even", 0), ("heavy", 20)):
+        write_history(tmp_path / name, **given, heavy_percent=heavy_percent)
+    scatter(tmp_path / "even", 50)
+    assert len(list((tmp_path / "even").iterdir())) == 50
+    told = {
+        name: duckdb.execute(
+            "select count(*), count_if(anonymous_id = 'heavy') / count(*)"
+            f" from read_json('{tmp_path / name}/*.jsonl', format = 'newline_delimited')"
+        ).fetchall()[0]
+        for name in ("even", "heavy")
+    }
+    assert told["even"][0] == told["heavy"][0]
+    assert told["even"][1] == 0
+    assert told["heavy"][1] == pytest.approx(0.2, abs=0.05)
+
+
 def test_an_engine_that_fails_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = bench(tmp_path, peers=["no_engine", "duckdb"], skip_ours=True)
-    size = both.size(700)
+    both = bench(tmp_path)
+    size = both.size(700, ["no_engine", "duckdb"])
     assert list(size.failures) == ["no_engine"]
     assert both.failed
     assert {contender for contender, _ in size.figures} == {"duckdb"}
 
 
 def test_the_page_shows_ratios_to_duckdb_and_to_plain_spark(tmp_path: Path) -> None:
-    size = Size("10 events", 10, 3000, 0)
+    size = Size("10 events", 1_000_000, 3000, 0)
     size.figures["duckdb", FULL] = Figures(2.0, 4.0, 1 << 30, 1_000_000)
     size.figures["plain_spark", FULL] = Figures(20.0, 30.0, 2 << 30, 2_000_000)
     size.figures[SAME_TABLES, FULL] = Figures(5.0, 6.0, 3 << 30, 3_000_000)
-    report.write(tmp_path / "page.md", [size], Figures(3.0, 4.0, 1 << 29, 0), "4g", 0.2)
+    report.write(tmp_path / "page.md", [size], Figures(3.0, 4.0, 1 << 29, 0), "4g for both", 0.2)
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| this project, the same tables | 5.0 | 6.0 | 3.00 | 3 | 2.50 | 0.25 | 1.50 | 0.20 |" in page
+    assert "| 10 events, the same tables | 5.0 | 6.0 | 3.00 |" in page
     assert "× DuckDB" in page
     assert "× plain Spark" in page
