@@ -12,6 +12,7 @@ def main() -> int:
     parser = cli.parser("Read new records of one source or more and bring every table up to date.")
     cli.add_source(parser)
     cli.add_tables(parser)
+    cli.add_every(parser)
     arguments = parser.parse_args()
     return cli.main("run_pipeline", arguments, lambda run: runner.bring_up_to_date(run, cli.feeds(arguments)))
 

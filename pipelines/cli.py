@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import signal
 import sys
 import threading
 import time
@@ -99,6 +101,17 @@ def add_tables(made: argparse.ArgumentParser) -> None:
     )
 
 
+def add_every(made: argparse.ArgumentParser) -> None:
+    """The argument of jobs that may go on as one process."""
+    made.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="run again and again in this process, so many seconds from start to start (default: once); SIGTERM ends it"
+        " after the run that it is in",
+    )
+
+
 def feeds(arguments: argparse.Namespace) -> list[tuple[Source, str]]:
     """The sources that a job reads, each with its place."""
     if len(arguments.source) != len(arguments.input):
@@ -112,10 +125,51 @@ def main(
     job: str, arguments: argparse.Namespace, work: Callable[[Run], None], *, out: Callable[[str], object] = print
 ) -> int:
     """Do `work` as one run: progress, ledger, summary, exit code; a user's mistake is one line, never a stack trace."""
+    every = getattr(arguments, "every", None)
+    if every is None:
+        return _run(job, arguments, work, out)
+    return _again_and_again(lambda: _run(job, arguments, work, out, others_follow=True), every)
+
+
+def _again_and_again(run: Callable[[], int], every: float) -> int:
+    """Runs that start `every` so many seconds, one after the other. Ends after a run in which SIGTERM came (0), a first
+    run that finds a mistake in the call (2), any that failed for the machine's sake (3), or at once by an interrupt.
+
+    Spark stays, and what it compiled. Configuration and mappings are read anew for each run; a mistake in them is told
+    by each run until it is mended.
+    """
+    ends = {ConfigurationError.exit_code, InfrastructureError.exit_code}
+    asked = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        while not asked.is_set():
+            due = time.monotonic() + every
+            if (code := run()) in ends:
+                return code
+            ends = {InfrastructureError.exit_code}
+            asked.wait(max(0.0, due - time.monotonic()))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _run(
+    job: str,
+    arguments: argparse.Namespace,
+    work: Callable[[Run], None],
+    out: Callable[[str], object],
+    *,
+    others_follow: bool = False,
+) -> int:
+    """`others_follow`: in this process, so it waits for the lake as long as it takes, and leaves no trace where
+    it finds nothing new."""
     try:
         run, settings = _prepare(arguments)
-        with alone(run.lake.root, f"{job} {run.run_id}", wait_seconds=arguments.wait):
-            return _do(job, run, settings, work, out, as_json=arguments.json)
+        wait_seconds = math.inf if others_follow else arguments.wait
+        with alone(run.lake.root, f"{job} {run.run_id}", wait_seconds=wait_seconds):
+            return _do(job, run, settings, work, out, as_json=arguments.json, others_follow=others_follow)
     except PipelineError as error:
         return _stop(error, out, as_json=arguments.json)
     except Exception as error:  # storage that cannot be reached fails in as many ways as there are stores
@@ -123,7 +177,14 @@ def main(
 
 
 def _do(
-    job: str, run: Run, settings: Settings, work: Callable[[Run], None], out: Callable[[str], object], *, as_json: bool
+    job: str,
+    run: Run,
+    settings: Settings,
+    work: Callable[[Run], None],
+    out: Callable[[str], object],
+    *,
+    as_json: bool,
+    others_follow: bool,
 ) -> int:
     started = time.monotonic()
     before = ledger.versions(run)
@@ -144,6 +205,9 @@ def _do(
         status = "partial" if went_on else "refused" if isinstance(failure, DataRefusedError) else "failed"
     if failure is None and not changed:
         status = "nothing_new"
+        if others_follow:
+            run.progress.remove_log()
+            return 0
     seconds = time.monotonic() - started
     words = str(failure) if failure else None
     if isinstance(failure, ConfigurationError) and not changed:

@@ -31,6 +31,7 @@ class Progress:
         self._human = human
         self._machine = machine
         self._lock = threading.Lock()
+        self._path = log_file
         self._file: IO[str] | None = None
         if log_file is not None:
             log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +68,13 @@ class Progress:
                 self._file.flush()
             if self._machine:
                 print(line, file=sys.stderr, flush=True)
+
+    def remove_log(self) -> None:
+        """Leave no log file, of a run that found nothing."""
+        if self._path is not None and self._file is not None:
+            self._file.close()
+            self._file = None
+            self._path.unlink()
 
     def _show(self, words: str) -> None:
         if self._human:

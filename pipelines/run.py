@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import tenacity
 
@@ -56,9 +57,13 @@ class Run:
     @property
     def build_context(self) -> RunContext:
         """The context of derived tables, which may ask what a source's mapping says of its sessions."""
-        known = {**{source.source: source for source in shipped_sources()}, **self.sources}
+        known = {**{source.source: source for source in self._shipped}, **self.sources}
         closing = {name for name, source in known.items() if source.session_end == "required"}
         return replace(self.context, closing_sources=frozenset(closing))
+
+    @cached_property
+    def _shipped(self) -> tuple[Source, ...]:
+        return shipped_sources()
 
     def expect_work(self) -> None:
         """There is something new: load what judges it, and start Spark if it is needed, beside the reading of it."""

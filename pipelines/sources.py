@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -110,7 +109,6 @@ class Source(Model):
         return self
 
 
-@cache
 def shipped_sources(folder: Path = CONF / "sources") -> tuple[Source, ...]:
     """Every source of conf/sources."""
     return tuple(load_source(path.stem, folder) for path in sorted(folder.glob("*.yaml")))
