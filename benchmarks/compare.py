@@ -40,7 +40,7 @@ _TABLES = {
 }
 """Variant of ours → the gold tables that it builds; none: all."""
 
-PLAIN_HEAP = "4g"
+_PLAIN_HEAP = "4g"
 _LAST = date(2026, 6, 30)
 _DAYS = 30
 _SESSION_EVENTS = 7
@@ -138,7 +138,7 @@ class Bench:
     def _environment(self, work: Path | None, *, plain: bool = False) -> dict[str, str]:
         """`plain`: a Spark without the configuration that this project's set-up gives to its own."""
         environment = {"PYTHONPATH": str(_ROOT), "PYSPARK_PYTHON": sys.executable}
-        if heap := self.memory or (PLAIN_HEAP if plain else None):
+        if heap := self.memory or (_PLAIN_HEAP if plain else None):
             environment["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {heap} pyspark-shell"
         if work is not None:
             environment |= {"TMPDIR": str(work / "tmp"), "SPARK_LOCAL_DIRS": str(work / "tmp")}
@@ -210,7 +210,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(_USUAL_PEERS))
     parser.add_argument("--ours", nargs="*", choices=list(_TABLES), default=list(_TABLES), help="variants of ours")
     parser.add_argument(
-        "--memory", help=f"heap of the JVM (default: ours what set-up gives, plain Spark's {PLAIN_HEAP})"
+        "--memory", help=f"heap of the JVM (default: ours what set-up gives, plain Spark's {_PLAIN_HEAP})"
     )
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile (default: a temporary folder)")
     parser.add_argument("--results", type=Path, default=report.PAGE, help="where the tables go")
@@ -247,7 +247,7 @@ def main() -> int:
     except DifferenceError as error:
         print(f"answers differ: {error}", file=sys.stderr)
         return 1
-    heap = f"{bench.memory or 'as set-up gives it'} for this project, {bench.memory or PLAIN_HEAP} for plain Spark"
+    heap = f"{bench.memory or 'as set-up gives it'} for this project, {bench.memory or _PLAIN_HEAP} for plain Spark"
     report.write(arguments.results, sizes, start_up, heap, load)
     return 1 if bench.failed else 0
 

@@ -139,15 +139,16 @@ def _again_and_again(run: Callable[[], int], every: float) -> int:
     by each run until it is mended.
     """
     ends = {ConfigurationError.exit_code, InfrastructureError.exit_code}
-    asked = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    asked: list[int] = []  # no threading.Event: one that a handler sets while it is waited for may wait for itself
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     try:
-        while not asked.is_set():
+        while not asked:
             due = time.monotonic() + every
             if (code := run()) in ends:
                 return code
             ends = {InfrastructureError.exit_code}
-            asked.wait(max(0.0, due - time.monotonic()))
+            while not asked and (left := due - time.monotonic()) > 0:
+                time.sleep(min(0.2, left))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     finally:

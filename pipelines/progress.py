@@ -31,7 +31,6 @@ class Progress:
         self._human = human
         self._machine = machine
         self._lock = threading.Lock()
-        self._path = log_file
         self._file: IO[str] | None = None
         if log_file is not None:
             log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -71,10 +70,10 @@ class Progress:
 
     def remove_log(self) -> None:
         """Leave no log file, of a run that found nothing."""
-        if self._path is not None and self._file is not None:
+        if self._file is not None:
             self._file.close()
+            Path(self._file.name).unlink()
             self._file = None
-            self._path.unlink()
 
     def _show(self, words: str) -> None:
         if self._human:

@@ -107,5 +107,5 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def no_session() -> SparkSession:
-    """For a lake of which only ledgers and logs are asked."""
-    raise AssertionError("a question to the log needs no session")
+    """For a lake of which only ledgers and logs are asked, and for what is done without Spark."""
+    raise AssertionError("this needs no session")

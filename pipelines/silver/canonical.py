@@ -67,8 +67,8 @@ def _parse(records: DataFrame, source: Source, context: RunContext) -> DataFrame
     if source.format == "json_lines":
         # As the first of two elements the whole line must be one object: a second object, an array or trailing text is
         # malformed, where parsing the bare line would take the first object and drop the rest without a word. The
-        # element after it must be found, so that no bracket in the line can end the array early; a null, since Spark
-        # takes a µs to ask of each object what its fields are where they are missing.
+        # element after it must be found, so that no bracket in the line can end the array early; a null, since of
+        # an object Spark asks what each field of the schema is where it is missing.
         schema = ",".join(f"`{name}`:string" for name in source.fields)
         parsed = F.from_json(F.concat(F.lit("["), "_line", F.lit(",null]")), f"array<struct<{schema}>>")
         # Asked by a filter over one value, since Spark would parse the line once for each mention of `parsed`.

@@ -24,7 +24,7 @@ from pipelines.run import Run
 from pipelines.steps.ingest import ingest as take_in
 from tests.bronze.landing import Ingest
 from tests.conftest import MakeContext
-from tests.runs import CANONICAL
+from tests.runs import CANONICAL, no_session
 
 PROJECT = Path(__file__).parents[2]
 Take = Callable[..., Run]
@@ -160,10 +160,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 # --- runs that take a topic ------------------------------------------------------------------------------------------
-
-
-def no_session() -> SparkSession:
-    raise AssertionError("a topic is taken without Spark")
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ import random
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import SparkSession
-
 from pipelines.lake import Lake
 from pipelines.progress import Progress
 from pipelines.run import Run
 from pipelines.steps.ingest_files import take_files
 from tests.conftest import MakeContext
-from tests.runs import CANONICAL
+from tests.runs import CANONICAL, no_session
 
 SOURCE = CANONICAL.source
 
@@ -29,15 +27,11 @@ BROKEN = {
 }
 
 
-def no_spark() -> SparkSession:
-    raise AssertionError("small files and irregular ones need no session")
-
-
 class Ingest:
     """Runs over one lake; on a `cluster` every regular file goes through Spark."""
 
     def __init__(self, root: Path, context: MakeContext) -> None:
-        self.lake = Lake(str(root), {}, no_spark)
+        self.lake = Lake(str(root), {}, no_session)
         self._context = context
         self.settings: dict[str, Any] = {}
         self.cluster = False

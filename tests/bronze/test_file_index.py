@@ -170,8 +170,8 @@ def test_entries_of_a_batch_that_bronze_does_not_reflect_do_not_count(ingest: In
 def test_batches_of_topics_are_not_the_business_of_the_index_of_files(ingest: Ingest, landing: Path) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     text = pa.array(["{}"])
-    given = {"source": "web", "origin": "topic-0", "ingested_at": at, "batch_id": 1}
-    part = events.record_batch(text, pa.nulls(1, pa.string()), 7, **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"source": "web", "origin": "topic-0", "ingested_at": at, "batch_id": 1}
+    part = events.record_batch(text, pa.nulls(1, pa.string()), 7, **given)
     ingest.lake.append_batches("bronze.events", [part], 1)
 
     ingest(landing)
