@@ -11,6 +11,8 @@ POSTGRES ?=
 REPORT ?= report.html
 # Options of `make bench`; without any, 1 and 10 million events.
 BENCH ?=
+# Processes that share the tests, each with a Spark of its own (3 GB); 0: the tests run in one, and may be debugged.
+WORKERS ?= 2
 # How long `make soak` goes on.
 SECONDS ?= 1800
 
@@ -116,8 +118,8 @@ postgres: postgres-install ## Run a PostgreSQL on 127.0.0.1:5432 until it is int
 	@exec deploy/postgres.sh run
 
 .PHONY: test
-test: ready ## Run the tests
-	@$(PYTHON_RUN) -m pytest -q
+test: ready ## Run the tests, in two processes (WORKERS=N: in how many)
+	@$(PYTHON_RUN) -m pytest -q -n $(WORKERS) --dist loadfile
 
 .PHONY: soak
 soak: ready ## Random arrivals and kills for half an hour; the result goes to docs/soak.md (SECONDS=N: for how long)

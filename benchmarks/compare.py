@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -217,6 +217,22 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _sizes(bench: Bench, arguments: argparse.Namespace) -> Iterator[Size]:
+    for events in arguments.events:
+        yield bench.size(events, [*arguments.peers, *arguments.ours])
+    for events in arguments.heavy:
+        name = f"{events:,} events, {_HEAVY_PERCENT} % of them by one visitor"
+        yield bench.size(events, _SHAPED, name=name, heavy_percent=_HEAVY_PERCENT)
+    for events in arguments.scattered:
+        name = f"{events:,} events in {_SCATTERED_FILES:,} files"
+        yield bench.size(events, _SHAPED, name=name, files=_SCATTERED_FILES)
+    for sessions in arguments.sessions:
+        name = f"{sessions:,} sessions of a month, ours alone"
+        yield bench.size(sessions * _SESSION_EVENTS, [ALL_TABLES], whole=False, name=name)
+    for events in arguments.alone:
+        yield bench.size(events, [SAME_TABLES], name=f"{events:,} events, ours alone")
+
+
 def main() -> int:
     arguments = _arguments()
     bench = Bench(arguments.folder, arguments.memory)
@@ -227,28 +243,18 @@ def main() -> int:
     if free < largest * _DISK_BYTES:
         print(f"{largest:,} events need {largest * _DISK_BYTES >> 30} GiB on disk, {free >> 30} free", file=sys.stderr)
         return 2
+    heap = f"{bench.memory or 'as set-up gives it'} for this project, {bench.memory or _PLAIN_HEAP} for plain Spark"
     sizes: list[Size] = []
     try:
         start_up = Figures.of(bench.start_up(), 0)
         print(f"start-up alone: {start_up.wall_seconds:.1f} s wall", flush=True)
-        for events in arguments.events:
-            sizes.append(bench.size(events, [*arguments.peers, *arguments.ours]))
-        for events in arguments.heavy:
-            name = f"{events:,} events, {_HEAVY_PERCENT} % of them by one visitor"
-            sizes.append(bench.size(events, _SHAPED, name=name, heavy_percent=_HEAVY_PERCENT))
-        for events in arguments.scattered:
-            name = f"{events:,} events in {_SCATTERED_FILES:,} files"
-            sizes.append(bench.size(events, _SHAPED, name=name, files=_SCATTERED_FILES))
-        for events in arguments.alone:
-            sizes.append(bench.size(events, [SAME_TABLES], name=f"{events:,} events, ours alone"))
-        for sessions in arguments.sessions:
-            name = f"{sessions:,} sessions of a month, ours alone"
-            sizes.append(bench.size(sessions * _SESSION_EVENTS, [ALL_TABLES], whole=False, name=name))
+        for size in _sizes(bench, arguments):
+            sizes.append(size)
+            # After each, since the next may take an hour.
+            report.write(arguments.results, sizes, start_up, heap, load)
     except DifferenceError as error:
         print(f"answers differ: {error}", file=sys.stderr)
         return 1
-    heap = f"{bench.memory or 'as set-up gives it'} for this project, {bench.memory or _PLAIN_HEAP} for plain Spark"
-    report.write(arguments.results, sizes, start_up, heap, load)
     return 1 if bench.failed else 0
 
 

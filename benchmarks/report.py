@@ -86,8 +86,8 @@ def _lines(sizes: list[Size], start_up: Figures, heap: str, load: float) -> Iter
     yield ""
     yield (
         "**The answers of all contenders in a table are equal**: counts, sums and hashes of the events and sessions of"
-        " each day, and all of the funnel, the active users and the page metrics. Where they are not, the run stops"
-        " without writing this page."
+        " each day, and all of the funnel, the active users and the page metrics. Where they are not, the run stops,"
+        " and this page lacks that size and those after it."
     )
     yield ""
     yield (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import pytest
@@ -14,6 +17,11 @@ from pipelines.context import RunContext
 from pipelines.funnels import Funnels
 from pipelines.settings import Settings, Sites, SparkSettings, load_settings
 from pipelines.spark import build_session
+
+# pytest-xdist starts its workers without a main module. PySpark takes such a process for a doctest and ends it, and
+# multiprocessing would run the worker's own start again in a child.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    sys.modules["__main__"].__spec__ = find_spec("pytest.__main__")
 
 SPARK = SparkSettings(
     master="local[2]",
