@@ -44,14 +44,13 @@ def write_files(
     *,
     partition_by: Sequence[str],
     indexed: Sequence[str],
-    group_bytes: int | None = None,
 ) -> list[AddAction]:
     """Write a stream of rows below a table's root; the files, with their statistics of the columns `indexed`.
 
-    Each batch of rows belongs to one partition. `group_bytes`: of a row group, as rows in memory.
+    Each batch of rows belongs to one partition.
     """
     added = []
-    groups = _groups(rows, schema, partition_by, group_bytes or _GROUP_BYTES)
+    groups = _groups(rows, schema, partition_by)
     coming = next(groups, None)
     while coming is not None:
         partition, written = coming[0], list[pq.FileMetaData]()
@@ -69,7 +68,7 @@ def write_files(
 
 
 def _groups(
-    rows: Iterable[pa.RecordBatch], schema: pa.Schema, partition_by: Sequence[str], most: int
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, partition_by: Sequence[str]
 ) -> Iterator[tuple[Partition, pa.Table]]:
     held: list[pa.Table] = []
     size, partition = 0, Partition()
@@ -77,7 +76,7 @@ def _groups(
         if part.num_rows == 0:
             continue
         own = _partition(part, partition_by)
-        if held and (own != partition or size + part.nbytes > most):
+        if held and (own != partition or size + part.nbytes > _GROUP_BYTES):
             yield partition, pa.concat_tables(held)
             held, size = [], 0
         held.append(pa.Table.from_batches([part]).cast(schema))
@@ -195,9 +194,7 @@ def rewrite_files(
                 changed.append((file, hits))
         rows = (part for file, hits in changed for part in _edited(_open(place, file), hits, edits, fixed, schema))
         new = coming[partition].to_batches() if partition in coming else []
-        added = write_files(
-            chain(rows, new), schema, place, partition_by=partition_by, indexed=indexed, group_bytes=_FILE_BYTES
-        )
+        added = write_files(chain(rows, new), schema, place, partition_by=partition_by, indexed=indexed)
         now = int(time.time() * 1000)
         told: dict[str, str | None] = {name: str(value) for name, value in fixed.items()}
         return [*added, *[RemoveAction(file["path"], True, now, file["size_bytes"], told) for file, _ in changed]]
