@@ -10,6 +10,8 @@ from pyspark.sql import SparkSession
 
 from pipelines import runner
 from pipelines.errors import ConfigurationError
+from pipelines.ops import summary
+from pipelines.ops.books import Books
 from pipelines.plan import GOLD, gold_for, served
 from tests.arrivals import CONTEXT, differing_from_model, random_records
 from tests.runs import CANONICAL, Row, land, new_run
@@ -61,3 +63,9 @@ def test_only_chosen_tables_are_built_and_served_and_a_later_run_catches_up(
     assert take(records[25:], "gold.funnel_daily") == ({"gold.funnel_daily"}, set(served(FUNNELS)))
     assert take([], *more) == (set(more) - {"gold.funnel_daily"}, everything)
     assert differing_from_model(tmp_path, records, sorted(everything)) == []
+
+    run = new_run(spark, tmp_path / "lake", CONTEXT, "gold.page_metrics_daily")
+    told = summary.collect(
+        run, Books.of(run.lake), job="run_pipeline", status="succeeded", seconds=1, changed=[], error=None
+    )
+    assert 'SQL="select * from gold.page_metrics_daily ' in summary.sentences(told)

@@ -130,6 +130,8 @@ def sentences(summary: dict[str, Any]) -> str:
         say("Time      " + " · ".join(f"{name} {took:.1f} s ({100 * took / total:.0f} %)" for name, took in slowest))
     say("")
     say(f"Tables    {summary['lakehouse']}/<layer>/<table> (Delta)")
+    gold = [table for table in summary["rows"] if table.startswith("gold.")]
+    example = "gold.funnel_daily" if "gold.funnel_daily" in gold else gold[0]
     say(f"Next      make query LAKE={summary['lakehouse']} \\")
-    say('          SQL="select * from gold.funnel_daily order by all limit 12"')
+    say(f'          SQL="select * from {example} order by all limit 12"')
     return "\n".join(lines)
