@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import reduce
 from itertools import chain
 from typing import Any
 
@@ -32,7 +33,12 @@ _FILE_BYTES = 128 << 20  # on disk
 # Hardly two are equal: to look for those that are took as long as all the rest.
 _NO_DICTIONARY = ("raw", "position", "event_id", "record_hash")
 _ROWS_AT_A_TIME = 32_768  # that are read of a file which is written anew
+_KEYS_AT_A_TIME = 262_144  # of these only the keys; for each such part those looked for are hashed anew
 _AT_ONCE = 4  # partitions: each holds a row group of these in memory
+
+# What becomes of a row that is written anew, where it is not the number of a row that patches it.
+_GONE, _STAYS = -1, -2
+_NO_ROWS = np.empty(0, dtype=np.int64)
 
 Partition = dict[str, str]
 
@@ -149,16 +155,38 @@ class Edits:
     gone: pa.Table
     patch: pa.Table | None = None
 
-    def concerned(self) -> dict[tuple[Any, ...], int]:
-        """Key → row of `patch`, or -1 for one that is gone; raises InfrastructureError for a key that comes twice."""
-        found = dict.fromkeys(_tuples(self.gone, self.key), -1)
-        count = self.gone.num_rows
+    def concerned(self) -> Concerned:
+        """What becomes of stored rows, by key; raises InfrastructureError for a key that comes twice."""
+        named = [self.gone.select(list(self.key))]
+        what = np.full(self.gone.num_rows, _GONE)
         if self.patch is not None:
-            found |= {key: row for row, key in enumerate(_tuples(self.patch, self.key))}
-            count += self.patch.num_rows
-        if len(found) < count:
+            named.append(self.patch.select(list(self.key)).cast(named[0].schema))
+            what = np.concatenate([what, np.arange(self.patch.num_rows)])
+        rows = pa.concat_tables(named)
+        keys = _keys(rows, self.key)
+        if pc.count_distinct(keys).as_py() < len(keys):
             raise InfrastructureError(f"{self.table}: two rows are to be written for one key")
-        return found
+        return Concerned({name: pc.unique(rows[name]) for name in self.key}, keys, np.append(what, _STAYS))
+
+
+@dataclass(frozen=True)
+class Concerned:
+    """Keys, and what becomes of the stored row that has one: `_GONE`, or the number of the row that patches it.
+
+    `values`: of each column of the key, by which most rows are passed over. `what`: by key, and last `_STAYS`.
+    """
+
+    values: dict[str, pa.Array]
+    keys: pa.Array
+    what: np.ndarray
+
+    def fate(self, rows: pa.Table) -> np.ndarray:
+        """What becomes of each of these rows."""
+        maybe = reduce(pc.and_, [pc.is_in(rows[name], value_set=found) for name, found in self.values.items()])
+        place = pc.index_in(_keys(rows.filter(maybe), list(self.values)), value_set=self.keys)
+        fate = np.full(rows.num_rows, _STAYS)
+        fate[maybe.to_numpy()] = self.what[place.fill_null(-1).to_numpy()]
+        return fate
 
 
 def rewrite_files(
@@ -176,12 +204,7 @@ def rewrite_files(
     the keys are read, of one that is concerned then all columns, a few rows at a time.
     """
     concerned = edits.concerned()
-    values = {
-        name: pa.array(list({key[n] for key in concerned}), type=schema.field(name).type)
-        for n, name in enumerate(edits.key)
-    }
-    coming = _by_partition(edits.new, partition_by)
-    stored: dict[tuple[Any, ...], list[dict[str, Any]]] = {partition: [] for partition in coming}
+    stored: dict[tuple[Any, ...], list[dict[str, Any]]] = {each: [] for each in _partitions(edits.new, partition_by)}
     for file in files:
         stored.setdefault(tuple(file[f"partition.{name}"] for name in partition_by), []).append(file)
 
@@ -189,11 +212,13 @@ def rewrite_files(
         fixed = dict(zip(partition_by, partition, strict=True))
         changed = []
         for file in stored[partition]:
-            keys = _with(_open(place, file).read(columns=list(edits.key)), fixed, schema)
-            if hits := _hits(keys, edits.key, values, concerned):
-                changed.append((file, hits))
-        rows = (part for file, hits in changed for part in _edited(_open(place, file), hits, edits, fixed, schema))
-        new = coming[partition].to_batches() if partition in coming else []
+            parts = _open(place, file).iter_batches(_KEYS_AT_A_TIME, columns=list(edits.key))
+            keys = (_with(pa.Table.from_batches([part]), fixed, schema) for part in parts)
+            fate = np.concatenate([_NO_ROWS, *[concerned.fate(part) for part in keys]])
+            if (fate != _STAYS).any():
+                changed.append((file, fate))
+        rows = (part for file, fate in changed for part in _edited(_open(place, file), fate, edits, fixed, schema))
+        new = _in_partition(edits.new, fixed).to_batches()
         added = write_files(chain(rows, new), schema, place, partition_by=partition_by, indexed=indexed)
         now = int(time.time() * 1000)
         told: dict[str, str | None] = {name: str(value) for name, value in fixed.items()}
@@ -203,31 +228,13 @@ def rewrite_files(
         return [action for found in pool.map(rewrite, stored) for action in found]
 
 
-Hits = dict[int, int]
-"""Row of a file → what `Edits.concerned` says of it."""
-
-
-def _hits(
-    keys: pa.Table, names: Sequence[str], values: dict[str, pa.Array], concerned: dict[tuple[Any, ...], int]
-) -> Hits:
-    maybe = None
-    for name in names:
-        found = pc.is_in(keys[name], value_set=values[name])
-        maybe = found if maybe is None else pc.and_(maybe, found)
-    rows = pc.indices_nonzero(maybe)
-    found = zip(rows.to_pylist(), _tuples(keys.take(rows), names), strict=True)
-    return {row: concerned[key] for row, key in found if key in concerned}
-
-
 def _edited(
-    file: pq.ParquetFile, hits: Hits, edits: Edits, fixed: dict[str, Any], schema: pa.Schema
+    file: pq.ParquetFile, fate: np.ndarray, edits: Edits, fixed: dict[str, Any], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """The file's rows that stay, with what is patched."""
-    what = np.full(file.metadata.num_rows, -2, dtype=np.int64)
-    what[list(hits)] = list(hits.values())
     at = 0
     for part in file.iter_batches(_ROWS_AT_A_TIME):
-        mine = what[at : at + part.num_rows]
+        mine = fate[at : at + part.num_rows]
         at += part.num_rows
         rows = _with(pa.Table.from_batches([part]), fixed, schema)
         if edits.patch is not None and (mine >= 0).any():
@@ -236,7 +243,7 @@ def _edited(
                 told = patched[name].combine_chunks().cast(schema.field(name).type)
                 column = pc.replace_with_mask(rows[name].combine_chunks(), pa.array(mine >= 0), told)
                 rows = rows.set_column(rows.column_names.index(name), name, column)
-        yield from (rows.filter(pa.array(mine != -1)) if (mine == -1).any() else rows).to_batches()
+        yield from (rows.filter(pa.array(mine != _GONE)) if (mine == _GONE).any() else rows).to_batches()
 
 
 def _open(place: fs.FileSystem, file: dict[str, Any]) -> pq.ParquetFile:
@@ -253,18 +260,23 @@ def _with(rows: pa.Table, fixed: dict[str, Any], schema: pa.Schema) -> pa.Table:
     return rows.select(names).cast(pa.schema([schema.field(name) for name in names]))
 
 
-def _by_partition(rows: pa.Table, partition_by: Sequence[str]) -> dict[tuple[Any, ...], pa.Table]:
+def _partitions(rows: pa.Table, partition_by: Sequence[str]) -> list[tuple[Any, ...]]:
     if not partition_by:
-        return {(): rows} if rows.num_rows else {}
+        return [()] if rows.num_rows else []
     found = rows.select(list(partition_by)).group_by(list(partition_by)).aggregate([])
-    parts = {}
-    for partition in _tuples(found, partition_by):
-        mine = rows
-        for name, value in zip(partition_by, partition, strict=True):
-            mine = mine.filter(pc.equal(mine[name], pa.scalar(value, mine.schema.field(name).type)))
-        parts[partition] = mine
-    return parts
+    return list(zip(*[found[name].to_pylist() for name in partition_by], strict=True))
 
 
-def _tuples(rows: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:
-    return list(zip(*[rows[name].to_pylist() for name in names], strict=True))
+def _in_partition(rows: pa.Table, fixed: dict[str, Any]) -> pa.Table:
+    for name, value in fixed.items():
+        rows = rows.filter(pc.equal(rows[name], pa.scalar(value, rows.schema.field(name).type)))
+    return rows
+
+
+def _keys(rows: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Each row's key as one text: its parts, each behind its length, so that no two keys are alike."""
+    parts = []
+    for name in names:
+        part = rows[name].cast(pa.large_string()).combine_chunks()
+        parts += [pc.binary_length(part).cast(pa.large_string()), part]
+    return pc.binary_join_element_wise(*parts, pa.scalar(":", pa.large_string()))
