@@ -1,0 +1,37 @@
+"""Which rows of a file are written anew, by keys that look alike."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from pipelines.errors import InfrastructureError
+from pipelines.lake_files import Edits
+
+KEY = ("site_id", "session_id")
+SCHEMA = pa.schema([(name, pa.string()) for name in KEY])
+ALIKE = [("a", "b:c"), ("a:b", "c")]
+
+
+def rows(keys: list[tuple[str, str]]) -> pa.Table:
+    return pa.table([list(column) for column in zip(*keys, strict=True)], schema=SCHEMA)
+
+
+def edits(gone: list[tuple[str, str]], patched: list[tuple[str, str]]) -> Edits:
+    return Edits("silver.sessions", KEY, SCHEMA.empty_table(), rows(gone), rows(patched))
+
+
+def test_a_row_is_told_by_its_whole_key() -> None:
+    mixed = [("a", "c"), ("a:b", "b:c"), ("a", "d")]
+    found = edits(gone=ALIKE[:1], patched=[("b", "c"), ALIKE[1]]).concerned().fate(rows([*ALIKE, *mixed]))
+    gone, second_patch, stays = -1, 1, -2
+    assert found.tolist() == [gone, second_patch, stays, stays, stays]
+
+
+def test_of_no_rows_nothing_is_told() -> None:
+    assert edits(gone=ALIKE[:1], patched=ALIKE[1:]).concerned().fate(SCHEMA.empty_table()).tolist() == []
+
+
+def test_a_key_that_comes_twice_stops_the_write() -> None:
+    with pytest.raises(InfrastructureError, match=r"silver\.sessions: two rows are to be written for one key"):
+        edits(gone=ALIKE, patched=ALIKE[1:]).concerned()
