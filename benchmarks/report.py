@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.answers import Answers
@@ -65,12 +66,11 @@ def write(page: Path, sizes: list[Size], start_up: Figures, heap: str, load: flo
 
 def _lines(sizes: list[Size], start_up: Figures, heap: str, load: float) -> Iterator[str]:
     busy = "other programs were using it" if load > 1 else "nothing else was using it"
-    engines = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "polars", "chdb", "pyspark", "delta-spark"))
     yield "# The same work, side by side"
     yield ""
     yield (
         f"Written by `make bench` on {date.today()}: {os.cpu_count()} cores, {_memory_gib():.0f} GiB of memory,"
-        f" {platform.system()} {platform.machine()}, Python {platform.python_version()}, {engines}. Heap of the"
+        f" {platform.system()} {platform.machine()}, Python {platform.python_version()}, {_engines()}. Heap of the"
         f" JVM: {heap}. The machine's load average before was {load:.1f}: {busy}."
     )
     yield ""
@@ -145,6 +145,15 @@ def _section(size: Size, start_up: Figures) -> Iterator[str]:
         yield ""
     for contender, reason in size.failures.items():
         yield f"- **{_CONTENDERS[contender]} failed**: {reason}"
+
+
+def _engines() -> str:
+    """The versions of those that are installed; chdb is by `make bench-install` only."""
+    found = []
+    for name in ("duckdb", "polars", "chdb", "pyspark", "delta-spark"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
 
 
 def _memory_gib() -> float:
