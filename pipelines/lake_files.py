@@ -157,16 +157,17 @@ class Edits:
 
     def concerned(self) -> Concerned:
         """What becomes of stored rows, by key; raises InfrastructureError for a key that comes twice."""
-        named = [self.gone.select(list(self.key))]
-        what = np.full(self.gone.num_rows, _GONE)
+        named = [(self.gone, np.full(self.gone.num_rows, _GONE))]
         if self.patch is not None:
-            named.append(self.patch.select(list(self.key)).cast(named[0].schema))
-            what = np.concatenate([what, np.arange(self.patch.num_rows)])
-        rows = pa.concat_tables(named)
+            named.append((self.patch, np.arange(self.patch.num_rows)))
+        # As the table has them: what comes from elsewhere may be told in other types.
+        types = pa.schema([self.new.schema.field(name) for name in self.key])
+        rows = pa.concat_tables([part.select(types.names).cast(types) for part, _ in named])
         keys = _keys(rows, self.key)
         if pc.count_distinct(keys).as_py() < len(keys):
             raise InfrastructureError(f"{self.table}: two rows are to be written for one key")
-        return Concerned({name: pc.unique(rows[name]) for name in self.key}, keys, np.append(what, _STAYS))
+        what = np.concatenate([*[becomes for _, becomes in named], [_STAYS]])
+        return Concerned({name: pc.unique(rows[name]) for name in self.key}, keys, what)
 
 
 @dataclass(frozen=True)

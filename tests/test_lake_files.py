@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pytest
 
@@ -30,6 +32,13 @@ def test_a_row_is_told_by_its_whole_key() -> None:
 
 def test_of_no_rows_nothing_is_told() -> None:
     assert edits(gone=ALIKE[:1], patched=ALIKE[1:]).concerned().fate(SCHEMA.empty_table()).tolist() == []
+
+
+def test_keys_are_compared_as_the_table_has_them() -> None:
+    table, other = (pa.schema([("start", pa.timestamp(unit, "UTC"))]) for unit in ("us", "ms"))
+    stored = pa.table([[datetime(2026, 1, 5, tzinfo=UTC)]], schema=table)
+    told = Edits("gold.traffic_5min", ("start",), table.empty_table(), stored.cast(other))
+    assert told.concerned().fate(stored).tolist() == [-1]
 
 
 def test_a_key_that_comes_twice_stops_the_write() -> None:
