@@ -11,7 +11,7 @@ POSTGRES ?=
 REPORT ?= report.html
 # Options of `make bench`; without any, 1 and 10 million events.
 BENCH ?=
-# Processes that share the tests, each with a Spark of its own (3 GB); 0: the tests run in one, and may be debugged.
+# Processes that share the tests, each with a Spark of its own (4 GB in all); 0: the tests run in one, and may be debugged.
 WORKERS ?= 2
 # How long `make soak` goes on.
 SECONDS ?= 1800

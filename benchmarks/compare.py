@@ -1,7 +1,7 @@
 """The same work by this project and by what one would pick instead, side by side: `make bench`.
 
     .venv/bin/python -m benchmarks.compare --events 1000000 10000000 --alone 30000000 --sessions 10000 1000000 \
-        --heavy 1000000 --scattered 1000000
+        --heavy 300000 --scattered 300000
 
 Raw JSON Lines → typed, distinct, sessionized events and sessions, an ordered funnel, active users of the day and of
 30 days, daily page metrics with exact percentiles, on disk (benchmarks/peers/__init__.py). Every contender is a process
