@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
@@ -30,7 +31,7 @@ from pipelines.contracts import Contract, contract, standard_sql_string
 from pipelines.delta_types import arrow_schema, delta_schema
 from pipelines.errors import InfrastructureError
 from pipelines.lake_files import Edits, rewrite_files, write_files
-from pipelines.lake_frames import FORMAT, Few, LakeFrames, Staged, are_sent, page_of, sent, typed
+from pipelines.lake_frames import FORMAT, Few, LakeFrames, Staged, page_of, rebalanced, sent, typed
 from pipelines.lake_log import ANYTHING, BATCHES
 from pipelines.slices import EVERYTHING, NOTHING, Slices
 
@@ -150,23 +151,16 @@ class Lake(LakeFrames):
         found, declared = self.log(table), contract(table)
         assert found is not None
         files = _files(found, declared, days)
-        if not are_sent(count) or sum(file["size_bytes"] for file in files) > _REWRITTEN_BYTES:
+        if not self.can_hand(count) or sum(file["size_bytes"] for file in files) > _REWRITTEN_BYTES:
             self._replace_days(table, staged, batch, touched, days, patch, removed)
             return
-        page = staged.page if staged.page is not None else staged.frame.toArrow()
-        was = {f"was_{name}" if name in staged.moves else name: name for name in declared.key}
-        gone = page.select(list(was)).rename_columns(list(was.values()))
+        new, was = self.at_hand(table, staged), staged.replaced(declared.key)
+        where = ~ds.field("is_new") if "is_new" in staged.told else None
+        gone = new.to_table(columns=list(was), filter=where).rename_columns(list(was.values()))
         if removed:
             gone = pa.concat_tables([gone, removed.frame.toArrow().select(gone.column_names).cast(gone.schema)])
-        columns = arrow_schema(declared)
-        edits = Edits(
-            table,
-            declared.key,
-            page.select(columns.names).cast(columns),
-            gone,
-            patch.frame.toArrow() if patch else None,
-        )
-        place, indexed = self._place(table), _indexed(declared)
+        edits = Edits(table, declared.key, new, gone, patch.frame.toArrow() if patch else None)
+        columns, place, indexed = arrow_schema(declared), self._place(table), _indexed(declared)
         actions = rewrite_files(files, edits, columns, place, partition_by=declared.partition_by, indexed=indexed)
         _commit_files(found, declared, actions, _properties(batch, touched))
 
@@ -184,10 +178,11 @@ class Lake(LakeFrames):
         declared = contract(table)
         in_days = "true" if days is None else _on(declared.partition_by[0], days)
         key = list(declared.key)
-        was = [F.col(f"was_{name}" if name in staged.moves else name).alias(name) for name in key]
-        gone, rows = staged.frame.select(*was), staged.rows
+        gone, rows = staged.frame.select(*key), staged.rows
         if gone.distinct().count() < rows:
             raise InfrastructureError(f"{table}: two rows are to be written for one key")
+        gone = staged.frame.where("not is_new" if "is_new" in staged.told else "true")
+        gone = gone.select(*[F.col(name).alias(of) for name, of in staged.replaced(key).items()])
         if removed:
             gone, rows = gone.unionByName(removed.frame.select(*key)), rows + removed.rows
         others = self.read(table).where(in_days).join(sent(gone, rows), on=key, how="left_anti")
@@ -197,9 +192,7 @@ class Lake(LakeFrames):
             others = others.join(sent(told, patch.rows), on=key, how="left")
             others = others.withColumns({name: F.coalesce(f"_{name}", name) for name in names})
         # The stored rows stay in the order and about the files in which they were; of the others few files are made.
-        few = staged.frame.select(*typed(table))
-        if declared.partition_by:
-            few = few.hint("rebalance", *[F.col(name) for name in declared.partition_by])
+        few = rebalanced(staged.frame.select(*typed(table)), declared.partition_by)
         writer = others.select(*typed(table)).unionByName(few).write.format(FORMAT).mode("overwrite")
         writer = writer.option("replaceWhere", in_days).option("userMetadata", _note(batch, touched))
         writer.option("txnAppId", BATCHES).option("txnVersion", str(batch)).save(self.path(table))
@@ -235,10 +228,7 @@ class Lake(LakeFrames):
             where = None if slices.everything else slices.predicate(column, standard_sql_string)
             self._save_page(table, rows.page, batch, touched, made_for, mode=mode, predicate=where)
             return
-        frame = rows.frame if isinstance(rows, Staged) else rows
-        partitions = contract(table).partition_by
-        if partitions:  # few files a partition, where each task would write one to each
-            frame = frame.hint("rebalance", *[F.col(name) for name in partitions])
+        frame = rebalanced(rows.frame if isinstance(rows, Staged) else rows, contract(table).partition_by)
         writer = frame.select(*typed(table)).write
         writer = writer.format(FORMAT).mode(mode).option("userMetadata", _note(batch, touched, made_for))
         if made_for is None or self.batch(table) < batch:  # Spark drops a write whose number it has seen

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import reduce
 from itertools import chain
+from operator import and_
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import fs
@@ -151,23 +153,30 @@ class Edits:
 
     table: str
     key: tuple[str, ...]
-    new: pa.Table
+    new: ds.Dataset
     gone: pa.Table
     patch: pa.Table | None = None
 
-    def concerned(self) -> Concerned:
-        """What becomes of stored rows, by key; raises InfrastructureError for a key that comes twice."""
+    def concerned(self, schema: pa.Schema) -> Concerned:
+        """What becomes of stored rows, by key.
+
+        Raises InfrastructureError for two rows that come with one key, or go by one.
+        """
+        self._refuse_twice(_keys(self.new.to_table(columns=list(self.key)), self.key))
         named = [(self.gone, np.full(self.gone.num_rows, _GONE))]
         if self.patch is not None:
             named.append((self.patch, np.arange(self.patch.num_rows)))
         # As the table has them: what comes from elsewhere may be told in other types.
-        types = pa.schema([self.new.schema.field(name) for name in self.key])
+        types = pa.schema([schema.field(name) for name in self.key])
         rows = pa.concat_tables([part.select(types.names).cast(types) for part, _ in named])
         keys = _keys(rows, self.key)
-        if pc.count_distinct(keys).as_py() < len(keys):
-            raise InfrastructureError(f"{self.table}: two rows are to be written for one key")
+        self._refuse_twice(keys)
         what = np.concatenate([*[becomes for _, becomes in named], [_STAYS]])
         return Concerned({name: pc.unique(rows[name]) for name in self.key}, keys, what)
+
+    def _refuse_twice(self, keys: pa.Array) -> None:
+        if pc.count_distinct(keys).as_py() < len(keys):
+            raise InfrastructureError(f"{self.table}: two rows are to be written for one key")
 
 
 @dataclass(frozen=True)
@@ -204,7 +213,7 @@ def rewrite_files(
     `files`: as the log tells of them, flattened. The rows that stay are neither sorted nor moved: of each file first
     the keys are read, of one that is concerned then all columns, a few rows at a time.
     """
-    concerned = edits.concerned()
+    concerned = edits.concerned(schema)
     stored: dict[tuple[Any, ...], list[dict[str, Any]]] = {each: [] for each in _partitions(edits.new, partition_by)}
     for file in files:
         stored.setdefault(tuple(file[f"partition.{name}"] for name in partition_by), []).append(file)
@@ -219,7 +228,7 @@ def rewrite_files(
             if (fate != _STAYS).any():
                 changed.append((file, fate))
         rows = (part for file, fate in changed for part in _edited(_open(place, file), fate, edits, fixed, schema))
-        new = _in_partition(edits.new, fixed).to_batches()
+        new = _in_partition(edits.new, fixed, schema)
         added = write_files(chain(rows, new), schema, place, partition_by=partition_by, indexed=indexed)
         now = int(time.time() * 1000)
         told: dict[str, str | None] = {name: str(value) for name, value in fixed.items()}
@@ -261,17 +270,23 @@ def _with(rows: pa.Table, fixed: dict[str, Any], schema: pa.Schema) -> pa.Table:
     return rows.select(names).cast(pa.schema([schema.field(name) for name in names]))
 
 
-def _partitions(rows: pa.Table, partition_by: Sequence[str]) -> list[tuple[Any, ...]]:
+def _partitions(rows: ds.Dataset, partition_by: Sequence[str]) -> list[tuple[Any, ...]]:
     if not partition_by:
-        return [()] if rows.num_rows else []
-    found = rows.select(list(partition_by)).group_by(list(partition_by)).aggregate([])
+        return [()] if rows.count_rows() else []
+    found = rows.to_table(columns=list(partition_by)).group_by(list(partition_by)).aggregate([])
     return list(zip(*[found[name].to_pylist() for name in partition_by], strict=True))
 
 
-def _in_partition(rows: pa.Table, fixed: dict[str, Any]) -> pa.Table:
-    for name, value in fixed.items():
-        rows = rows.filter(pc.equal(rows[name], pa.scalar(value, rows.schema.field(name).type)))
-    return rows
+def _in_partition(rows: ds.Dataset, fixed: dict[str, Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    where = [ds.field(name) == pa.scalar(value, schema.field(name).type) for name, value in fixed.items()]
+    found: Iterator[pa.RecordBatch] = rows.to_batches(
+        columns=schema.names,
+        filter=reduce(and_, where) if where else None,
+        batch_size=_ROWS_AT_A_TIME,
+        batch_readahead=1,
+        fragment_readahead=1,
+    )
+    return found
 
 
 def _keys(rows: pa.Table, names: Sequence[str]) -> pa.Array:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -39,6 +40,9 @@ _FEW_ROWS = 10_000
 # scan, which took a quarter of the time of a small increment.
 _FEW_FILES = 64
 
+# The keys of up to so many rows are held by this process at a time: about 0.5 GB.
+_KEYS = 2_000_000
+
 # Up to so many rows are sent to where a table's rows are read, instead of the table's rows to them.
 _SENT_ROWS = 500_000
 
@@ -47,14 +51,19 @@ _SENT_ROWS = 500_000
 class Staged:
     """Rows computed and measured, about to be written; `page` holds them too where they are few.
 
-    `moves`: key columns of which `was_<column>` holds what the stored row has that a row replaces.
+    `told`: columns besides the table's, which say what of the stored rows goes for a row: `was_<column>`, what that has
+    in a column of the key, if not the same; `is_new`, whether there is none.
     """
 
     frame: DataFrame
     rows: int
     measured: dict[str, Any]
     page: pa.Table | None
-    moves: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+    def replaced(self, key: Sequence[str]) -> dict[str, str]:
+        """Where the key of the row that goes stands: names of columns, and what they are called there."""
+        return {f"was_{name}" if f"was_{name}" in self.told else name: name for name in key}
 
 
 @dataclass(frozen=True)
@@ -142,12 +151,9 @@ class LakeFrames(LakeLog):
         if not self._scratch or self._few_expected:
             computed, rows, _ = self.checkpoint(frame)
             return computed, rows
-        place = self._scratch / uuid.uuid4().hex
         observation = Observation()
-        writer = frame.observe(observation, F.count("*").alias(_ROWS)).write
-        # Read once or twice: looking for values that repeat costs more than it saves.
-        writer.option("compression", "zstd").option("parquet.enable.dictionary", "false").parquet(str(place))
-        return self.session().read.schema(frame.schema).parquet(str(place)), observation.get[_ROWS]
+        place = _written(frame.observe(observation, F.count("*").alias(_ROWS)), self._scratch)
+        return self.session().read.schema(frame.schema).parquet(place), observation.get[_ROWS]
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
@@ -166,20 +172,48 @@ class LakeFrames(LakeLog):
         """Whether so few rows are better collected and written without Spark."""
         return rows <= _PAGE
 
-    def stage(self, table: str, frame: DataFrame, measures: Sequence[Column] = (), moves: Sequence[str] = ()) -> Staged:
+    def stage(self, table: str, frame: DataFrame, measures: Sequence[Column] = (), told: Sequence[str] = ()) -> Staged:
         """Compute once what is to be written, with the types of the contract, and aggregates of `frame`.
 
-        `moves`: key columns that an upsert may change; `frame` holds `was_<column>` for each.
+        `told`: columns of `frame` that an upsert reads besides, as of `Staged`.
         """
-        was = [F.col(f"was_{name}") for name in moves]
-        computed, rows, measured = self.checkpoint(frame, *measures, columns=[*typed(table), *was])
+        computed, rows, measured = self.checkpoint(frame, *measures, columns=[*typed(table), *map(F.col, told)])
         page = None
         if self.fits_page(rows):
             schema = arrow_schema(contract(table))
-            for name in moves:
-                schema = schema.append(schema.field(name).with_name(f"was_{name}"))
+            for name in told:
+                type_ = pa.bool_() if name == "is_new" else schema.field(name.removeprefix("was_")).type
+                schema = schema.append(pa.field(name, type_))
             page = computed.toArrow().cast(schema)
-        return Staged(computed, rows, measured, page, tuple(moves))
+        return Staged(computed, rows, measured, page, tuple(told))
+
+    def can_hand(self, rows: int) -> bool:
+        """Whether `at_hand` takes so many rows without filling this process's memory."""
+        return rows <= _KEYS if self._scratch else are_sent(rows)
+
+    def at_hand(self, table: str, staged: Staged) -> ds.Dataset:
+        """Staged rows for this process, to be read by partitions and a few at a time: inside `scratch`, many are put in
+        files."""
+        if not self._scratch or staged.page is not None:
+            return ds.dataset(staged.page if staged.page is not None else staged.frame.toArrow())
+        partition_by = contract(table).partition_by
+        types = pa.schema([arrow_schema(contract(table)).field(name) for name in partition_by])
+        place = _written(rebalanced(staged.frame, partition_by), self._scratch, partition_by)
+        return ds.dataset(place, format="parquet", partitioning=ds.partitioning(types, flavor="hive"))
+
+
+def rebalanced(frame: DataFrame, partition_by: Sequence[str]) -> DataFrame:
+    """Rows about to be written: few files a partition, where each task would write one to each."""
+    return frame.hint("rebalance", *[F.col(name) for name in partition_by]) if partition_by else frame
+
+
+def _written(frame: DataFrame, folder: Path, partition_by: Sequence[str] = ()) -> str:
+    """Where the frame is in files, which are read once or twice: looking for values that repeat would cost more than it
+    saves."""
+    place = str(folder / uuid.uuid4().hex)
+    writer = frame.write.option("compression", "zstd").option("parquet.enable.dictionary", "false")
+    writer.partitionBy(*partition_by).parquet(place)
+    return place
 
 
 def are_sent(rows: int) -> bool:

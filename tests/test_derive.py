@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from pipelines import lake_frames
+from pipelines.lake import Lake
+from pipelines.lake_frames import Staged
 from pipelines.slices import Slices, besides_persons
 from tests.arrivals import CONTEXT
 from tests.runs import Row, bring_up_to_date, content, land
@@ -33,6 +36,19 @@ def all_rows(root: Path, tables: tuple[str, ...]) -> dict[str, list[Row]]:
     return {table: content(root, table) for table in tables}
 
 
+def rows_put_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """By table, how many rows the last upsert brought."""
+    rows: dict[str, int] = {}
+    upsert = Lake.upsert
+
+    def counted(lake: Lake, table: str, staged: Staged, *arguments: Any, **named: Any) -> None:
+        rows[table] = staged.rows
+        upsert(lake, table, staged, *arguments, **named)
+
+    monkeypatch.setattr(Lake, "upsert", counted)
+    return rows
+
+
 @pytest.mark.parametrize("is_large", [False, True])
 @pytest.mark.fault(
     of="arrival",
@@ -45,7 +61,9 @@ def test_a_device_that_names_its_user_hands_over_old_days_and_nothing_else_of_th
     if is_large:
         for most in ("_PAGE", "_FEW_ROWS", "_SENT_ROWS"):
             monkeypatch.setattr(lake_frames, most, -1)
+    put_in = rows_put_in(monkeypatch)
     old = [line(day, device, minute) for day in (9, 8) for device in ("d1", "d2") for minute in (0, 1)]
+    old.append(line(5, "d2"))
     new = [line(5, "d1", 0, user_id="ann", event_type="login"), line(5, "d1", 1)]
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     land(tmp_path / "landing", "old.jsonl", old)
@@ -53,6 +71,8 @@ def test_a_device_that_names_its_user_hands_over_old_days_and_nothing_else_of_th
     before = content(parts, "silver.sessions")
     land(tmp_path / "landing", "new.jsonl", new)
     run = bring_up_to_date(spark, parts, CONTEXT, tmp_path / "landing", *TABLES)
+    if is_large:
+        assert put_in["silver.sessions"] == 1, "the day is made anew, and the session of d2 on it stays as it is"
     bring_up_to_date(spark, whole, CONTEXT, tmp_path / "landing", *TABLES)
     assert all_rows(parts, run.served) == all_rows(whole, run.served)
     moved = [row["session_id"] for row in content(parts, "silver.sessions") if row["person_id"] == "ann"]

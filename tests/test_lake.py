@@ -115,11 +115,11 @@ def test_the_last_batch_is_of_records_or_of_requests(tmp_path: Path) -> None:
 # --- upserts ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[False, True], ids=["here", "by Spark"])
+@pytest.fixture(params=[(), ("_PAGE",), ("_PAGE", "_KEYS")], ids=["at once", "from files", "by Spark"])
 def way_of_upserts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files written anew by this process, and partitions by Spark, as for many rows."""
-    if request.param:
-        monkeypatch.setattr(lake_frames, "_SENT_ROWS", -1)
+    """Files written anew by this process, as for few rows and for many, and partitions by Spark, as for still more."""
+    for most in request.param:
+        monkeypatch.setattr(lake_frames, most, -1)
 
 
 NOON = [datetime(2026, 1, number, 12, tzinfo=UTC) for number in (5, 6, 7)]
@@ -137,9 +137,11 @@ def test_an_upsert_can_move_a_row_to_another_key(spark: SparkSession, tmp_path: 
     lake.append("silver.events", events_frame(spark, [{"event_id": "a", "event_time": at} for at in NOON[:2]]), 1)
     new = events_frame(spark, [{"event_id": name, "event_time": NOON[2]} for name in "ab"])
     was = F.when(F.col("event_id") == "a", F.lit(NOON[0].date())).otherwise(F.col("event_utc_date"))
-    staged = lake.stage("silver.events", new.withColumn("was_event_utc_date", was), moves=["event_utc_date"])
+    told = new.withColumns({"was_event_utc_date": was, "is_new": F.col("event_id") == "b"})
+    staged = lake.stage("silver.events", told, told=["was_event_utc_date", "is_new"])
     places = [at.date() for at in NOON] if by_days else None
-    lake.upsert("silver.events", staged, 2, {"event_date": EVERYTHING}, places)
+    with lake.scratch():
+        lake.upsert("silver.events", staged, 2, {"event_date": EVERYTHING}, places)
     assert lake.batch("silver.events") == 2
     assert events_of(lake) == [("a", 6, 6, "ann"), ("a", 7, 7, "ann"), ("b", 7, 7, "ann")]
 
@@ -157,13 +159,14 @@ def test_an_upsert_patches_and_removes_rows_and_leaves_the_files_of_others(spark
     removed = first.where("event_id = 'c'").select(*key)
     staged = lake.stage("silver.events", events_frame(spark, [{"event_id": "d", "event_time": NOON[2]}]))
     everywhere = [at.date() for at in NOON]
-    lake.upsert("silver.events", staged, 3, {}, everywhere, Few(patch, 1), Few(removed, 1))
+    with lake.scratch():
+        lake.upsert("silver.events", staged, 3, {}, everywhere, Few(patch, 1), Few(removed, 1))
     assert events_of(lake) == [
         *[("a", 5, 5, "ann"), ("a", 6, 6, "ann"), ("b", 5, 5, "bob"), ("b", 6, 6, "ann")],
         *[("c", 6, 6, "ann"), ("d", 7, 7, "ann"), ("x", 5, 5, "ann")],
     ]
     assert spark_rows(lake, spark) == events_of(lake)
-    if lake_frames.are_sent(1):  # Spark replaces whole partitions
+    if lake_frames._KEYS > 0:  # Spark replaces whole partitions
         kept = before & {file["path"] for file in files_of(lake, "silver.events")}
         assert len(kept) == 2, "the file of x, and that of the second day"
 
@@ -202,7 +205,7 @@ def test_no_table_takes_two_rows_for_a_key(spark: SparkSession, tmp_path: Path, 
     stored = events_frame(spark, [{"event_id": "e1"}])
     lake.append("silver.events", stored, 1)
     twice = lake.stage("silver.events", events_frame(spark, [{"event_id": "e1"}, {"event_id": "e1"}]))
-    with pytest.raises(InfrastructureError, match="two rows"):
+    with lake.scratch(), pytest.raises(InfrastructureError, match="two rows"):
         lake.upsert("silver.events", twice, 2, {}, [row["event_date"] for row in stored.collect()] if by_days else None)
     assert (lake.batch("silver.events"), lake.count("silver.events")) == (1, 1)
 

@@ -148,15 +148,16 @@ def test_dead_letters_replayed_and_a_held_batch_released_equal_a_mapping_that_wa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("_KEYS",)], ids=["rows come from files", "days are written by Spark"])
 @pytest.mark.fault(
     of="arrival",
     injected="batches that are taken for large ones: kept in files, written through Spark, days written anew",
     holds="the plain-Python model, as for small ones",
 )
 def test_the_way_of_many_rows_ends_where_the_way_of_few_does(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
-    for most in ("_PAGE", "_FEW_ROWS", "_SENT_ROWS"):
+    for most in ("_PAGE", "_FEW_ROWS", "_SENT_ROWS", *more):
         monkeypatch.setattr(lake_frames, most, -1)
     rng = random.Random(11)
     records = random_records(rng, 60)

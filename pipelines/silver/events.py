@@ -242,8 +242,8 @@ def changes(inserts: DataFrame, affected: DataFrame, batch: int, *, context: Run
     """Rows of silver.events that differ once the inserts are in: the inserts, and stored events of their sessions.
 
     `affected`: every stored event of the touched sessions; `_person` is whom it belongs to from now on. Returns the
-    contract's columns, `_old` (the slices that a stored row leaves; null for a new event), `_changes_hands` (whether
-    nothing but its person differs) and `was_event_utc_date`.
+    contract's columns, `_old` (the slices that a stored row leaves; nulls for a new event), `_changes_hands` (whether
+    nothing but its person differs), and as of Staged `was_event_utc_date` and `is_new`.
     """
     stay = affected.join(stored_keys(inserts), on=KEY, how="left_anti")
     changeable = (*SESSION_COLUMNS, "person_id")
@@ -265,7 +265,11 @@ def changes(inserts: DataFrame, affected: DataFrame, batch: int, *, context: Run
     return (
         sessionized.where(differs)
         .withColumns({"changed_in": F.lit(batch), "_changes_hands": ~is_new & ~is_cut_anew})
-        .select(*CONTRACT.column_names, "_old", "_changes_hands", _stored_date())
+        .select(
+            *[*CONTRACT.column_names, "_old", "_changes_hands"],
+            _stored_date(),
+            F.col("_old.event_utc_date").isNull().alias("is_new"),
+        )
     )
 
 

@@ -32,7 +32,7 @@ def derive(run: Run, steps: tuple[Step, ...]) -> None:
     ready = order(steps)
     running: dict[Future[None], str] = {}
     errors: list[BaseException] = []
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+    with run.lake.scratch(), ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         while ready.is_active():
             for table in sorted(ready.get_ready(), key=list(by_table).index):
                 work = partial(_update, run, by_table[table], inputs)
@@ -113,7 +113,8 @@ def _update(run: Run, step: Step, inputs: _Inputs) -> None:
         elif handed:
             told = {declared.slice or "": slices, **cut}
             persons, gone = _handed_over(lake, step, handed, done), _gone(lake, step, staged, made)
-            lake.upsert(table, staged, batch, told, slices.all_dates(), persons, gone)
+            changed = staged if staged.page is not None else _changed(lake, step, staged, made)
+            lake.upsert(table, changed, batch, told, slices.all_dates(), persons, gone)
         else:
             lake.replace_slices(table, staged, slices, batch, cut)
         run.reached[table] = batch
@@ -168,6 +169,16 @@ def _gone(lake: Lake, step: Step, staged: Staged, slices: Slices) -> Few:
     stored = lake.read(step.table).where(slices.predicate(step.contract.slice or "")).select(*key)
     gone, found, _ = lake.checkpoint(stored.join(staged.frame.select(*key), on=key, how="left_anti"))
     return Few(gone, found)
+
+
+def _changed(lake: Lake, step: Step, staged: Staged, slices: Slices) -> Staged:
+    """Those of the rows that the table does not hold as they are: of a day made anew for a few events, a few."""
+    key = list(step.contract.key)
+    others = [name for name in step.contract.column_names if name not in key]
+    stored = lake.read(step.table).where(slices.predicate(step.contract.slice or ""))
+    beside = staged.frame.join(stored.select(*key, F.struct(*others).alias("_stored")), on=key, how="left")
+    differ = beside.where(~F.struct(*others).eqNullSafe(F.col("_stored")))
+    return lake.stage(step.table, differ.withColumn("is_new", F.col("_stored").isNull()), told=["is_new"])
 
 
 def _judged(run: Run, step: Step, rows: DataFrame, first_input: DataFrame) -> Staged:

@@ -98,8 +98,7 @@ def insert(run: Run, inserts: DataFrame, days: Sequence[date], batch: int) -> No
     changed = silver_events.changes(
         identities.link(inserts, links.now), silver_events.with_persons(affected, persons), batch, context=context
     )
-    moves = ["event_utc_date"] if silver_events.copies_of_any_time(context) else []
-    staged = lake.stage("silver.events", changed, silver_events.places(), moves)
+    staged = lake.stage("silver.events", changed, silver_events.places(), ["was_event_utc_date", "is_new"])
     touched, patch = silver_events.touched(staged.measured), None
     if links.persons is not None:
         elsewhere = links.persons.join(sent(sessions, found), on=["site_id", "session_id"], how="left_anti")
