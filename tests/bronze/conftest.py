@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -24,6 +23,7 @@ from pipelines.run import Run
 from pipelines.steps.ingest import ingest as take_in
 from tests.bronze.landing import Ingest
 from tests.conftest import MakeContext
+from tests.ports import free_port
 from tests.runs import CANONICAL, no_session
 
 PROJECT = Path(__file__).parents[2]
@@ -121,21 +121,13 @@ class Broker:
             time.sleep(0.05)
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker of this session's own, with its data in a temporary folder."""
     if not (PROJECT / ".venv/kafka/jars").is_dir():
         pytest.skip("no Kafka broker: `deploy/kafka.sh install` fetches one")
     folder = tmp_path_factory.mktemp("kafka")
-    port, own = _free_ports(2)
+    port, own = free_port(), free_port()
     with (folder / "said").open("w") as said:
         command = [str(PROJECT / "deploy/kafka.sh"), "run", str(port), str(own), str(folder / "data")]
         process = subprocess.Popen(command, stdout=said, stderr=said)

@@ -20,6 +20,7 @@ import uvicorn
 from pipelines.serving.api.app import Service, make_app
 from pipelines.serving.api.keys import add_key
 from pipelines.serving.api.settings import ApiSettings, load_api_settings
+from tests.ports import free_port
 from tests.serving.lakes import publish, row, session
 from tests.serving.postgres_place import Place
 from tests.serving.postgres_server import Server, running
@@ -99,12 +100,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         folder = tmp_path_factory.mktemp("api")
         settings = settings_in(folder, **changes)
         app = make_app(str(lake), settings)
-        port = free_port()
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-        thread = threading.Thread(target=server.run)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        listening = socket.create_server(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         key = add_key(settings.keys_file, ["shop"])
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=120, trust_env=False)
 
         def end() -> None:
@@ -131,12 +132,6 @@ def settings_in(folder: Path, **changes: Any) -> ApiSettings:
     settings = load_api_settings()
     places = {"keys_file": folder / "keys.yaml", "data_folder": folder / "data"}
     return settings.model_copy(update={**places, **changes})
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def wait_for(holds: Callable[[], bool], seconds: float = 120) -> None:
