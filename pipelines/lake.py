@@ -135,7 +135,7 @@ class Lake(LakeFrames):
         patch: Few | None = None,
         removed: Few | None = None,
     ) -> None:
-        """Insert rows and replace those with the same key, in one commit.
+        """Insert rows and replace those with the same key, or the one that `staged` tells, in one commit.
 
         `patch`: keys of other stored rows, and columns that have another value there from now on. `removed`: keys of
         stored rows that go. `days`: of the column by which the table is partitioned, those on which all these rows

@@ -279,14 +279,15 @@ def _partitions(rows: ds.Dataset, partition_by: Sequence[str]) -> list[tuple[Any
 
 def _in_partition(rows: ds.Dataset, fixed: dict[str, Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     where = [ds.field(name) == pa.scalar(value, schema.field(name).type) for name, value in fixed.items()]
-    found: Iterator[pa.RecordBatch] = rows.to_batches(
-        columns=schema.names,
-        filter=reduce(and_, where) if where else None,
-        batch_size=_ROWS_AT_A_TIME,
-        batch_readahead=1,
-        fragment_readahead=1,
-    )
-    return found
+    mine = reduce(and_, where) if where else None
+    for fragment in rows.get_fragments(mine):
+        if isinstance(fragment, ds.ParquetFileFragment):  # which is of the partition
+            # Not by the dataset's own reader, which reads files ahead up to 1 GB.
+            parts = pq.ParquetFile(fragment.open()).iter_batches(_ROWS_AT_A_TIME)
+        else:
+            parts = fragment.to_batches(filter=mine)
+        for part in parts:
+            yield from _with(pa.Table.from_batches([part]), fixed, schema).to_batches()
 
 
 def _keys(rows: pa.Table, names: Sequence[str]) -> pa.Array:

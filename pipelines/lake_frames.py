@@ -40,7 +40,7 @@ _FEW_ROWS = 10_000
 # scan, which took a quarter of the time of a small increment.
 _FEW_FILES = 64
 
-# The keys of up to so many rows are held by this process at a time: about 0.5 GB.
+# The keys of up to so many rows are held by this process: at most about 1 GB.
 _KEYS = 2_000_000
 
 # Up to so many rows are sent to where a table's rows are read, instead of the table's rows to them.
@@ -157,15 +157,16 @@ class LakeFrames(LakeLog):
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
-        """Inside, `keep` has a folder beside the tables; a lake on an object store has none."""
+        """Inside, `keep` and `at_hand` have a folder beside the tables; a lake on an object store has none."""
         if "://" in self.root:
             yield
             return
         self._scratch = Path(self.root, ".scratch")
+        shutil.rmtree(self._scratch, ignore_errors=True)  # what a killed run left there
         try:
             yield
         finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)  # with what a killed run left there
+            shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
     def fits_page(self, rows: int) -> bool:
@@ -192,9 +193,8 @@ class LakeFrames(LakeLog):
         return rows <= _KEYS if self._scratch else are_sent(rows)
 
     def at_hand(self, table: str, staged: Staged) -> ds.Dataset:
-        """Staged rows for this process, to be read by partitions and a few at a time: inside `scratch`, many are put in
-        files."""
-        if not self._scratch or staged.page is not None:
+        """Staged rows for this process, to be read by partitions: many, inside `scratch`, from files."""
+        if staged.page is not None or not staged.rows or not self._scratch:
             return ds.dataset(staged.page if staged.page is not None else staged.frame.toArrow())
         partition_by = contract(table).partition_by
         types = pa.schema([arrow_schema(contract(table)).field(name) for name in partition_by])

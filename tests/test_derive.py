@@ -63,8 +63,8 @@ def test_a_device_that_names_its_user_hands_over_old_days_and_nothing_else_of_th
             monkeypatch.setattr(lake_frames, most, -1)
     put_in = rows_put_in(monkeypatch)
     old = [line(day, device, minute) for day in (9, 8) for device in ("d1", "d2") for minute in (0, 1)]
-    old.append(line(5, "d2"))
-    new = [line(5, "d1", 0, user_id="ann", event_type="login"), line(5, "d1", 1)]
+    old += [line(5, device) for device in ("d2", "d3")]
+    new = [line(5, "d1", 0, user_id="ann", event_type="login"), line(5, "d1", 1), line(5, "d2", 1)]
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     land(tmp_path / "landing", "old.jsonl", old)
     bring_up_to_date(spark, parts, CONTEXT, tmp_path / "landing", *TABLES)
@@ -72,7 +72,7 @@ def test_a_device_that_names_its_user_hands_over_old_days_and_nothing_else_of_th
     land(tmp_path / "landing", "new.jsonl", new)
     run = bring_up_to_date(spark, parts, CONTEXT, tmp_path / "landing", *TABLES)
     if is_large:
-        assert put_in["silver.sessions"] == 1, "the day is made anew, and the session of d2 on it stays as it is"
+        assert put_in["silver.sessions"] == 2, "the day is made anew, and the session of d3 on it stays as it is"
     bring_up_to_date(spark, whole, CONTEXT, tmp_path / "landing", *TABLES)
     assert all_rows(parts, run.served) == all_rows(whole, run.served)
     moved = [row["session_id"] for row in content(parts, "silver.sessions") if row["person_id"] == "ann"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -115,11 +116,17 @@ def test_the_last_batch_is_of_records_or_of_requests(tmp_path: Path) -> None:
 # --- upserts ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[(), ("_PAGE",), ("_PAGE", "_KEYS")], ids=["at once", "from files", "by Spark"])
-def way_of_upserts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files written anew by this process, as for few rows and for many, and partitions by Spark, as for still more."""
-    for most in request.param:
-        monkeypatch.setattr(lake_frames, most, -1)
+@pytest.fixture(params=["a page", "collected", "from files", "by Spark"])
+def way_of_upserts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Files written anew by this process, as for few rows, for many on an object store and beside it, and partitions
+    by Spark, as for still more."""
+    if request.param != "a page":
+        monkeypatch.setattr(lake_frames, "_PAGE", -1)
+    if request.param == "collected":
+        monkeypatch.setattr(Lake, "scratch", nullcontext)
+    if request.param == "by Spark":
+        monkeypatch.setattr(lake_frames, "_KEYS", -1)
+    return str(request.param)
 
 
 NOON = [datetime(2026, 1, number, 12, tzinfo=UTC) for number in (5, 6, 7)]
@@ -146,8 +153,9 @@ def test_an_upsert_can_move_a_row_to_another_key(spark: SparkSession, tmp_path: 
     assert events_of(lake) == [("a", 6, 6, "ann"), ("a", 7, 7, "ann"), ("b", 7, 7, "ann")]
 
 
-@pytest.mark.usefixtures("way_of_upserts")
-def test_an_upsert_patches_and_removes_rows_and_leaves_the_files_of_others(spark: SparkSession, tmp_path: Path) -> None:
+def test_an_upsert_patches_and_removes_rows_and_leaves_the_files_of_others(
+    spark: SparkSession, tmp_path: Path, way_of_upserts: str
+) -> None:
     lake = lake_at(tmp_path, spark)
     lake.append("silver.events", events_frame(spark, [{"event_id": "x", "event_time": NOON[0]}]), 1)
     stored = [{"event_id": name, "event_time": at} for at in NOON[:2] for name in "abc"]
@@ -161,12 +169,13 @@ def test_an_upsert_patches_and_removes_rows_and_leaves_the_files_of_others(spark
     everywhere = [at.date() for at in NOON]
     with lake.scratch():
         lake.upsert("silver.events", staged, 3, {}, everywhere, Few(patch, 1), Few(removed, 1))
+        assert (tmp_path / ".scratch").exists() == (way_of_upserts == "from files")
     assert events_of(lake) == [
         *[("a", 5, 5, "ann"), ("a", 6, 6, "ann"), ("b", 5, 5, "bob"), ("b", 6, 6, "ann")],
         *[("c", 6, 6, "ann"), ("d", 7, 7, "ann"), ("x", 5, 5, "ann")],
     ]
     assert spark_rows(lake, spark) == events_of(lake)
-    if lake_frames._KEYS > 0:  # Spark replaces whole partitions
+    if way_of_upserts != "by Spark":  # which replaces whole partitions
         kept = before & {file["path"] for file in files_of(lake, "silver.events")}
         assert len(kept) == 2, "the file of x, and that of the second day"
 
@@ -198,15 +207,18 @@ def test_files_written_anew_say_what_is_in_them(spark: SparkSession, tmp_path: P
 
 
 @pytest.mark.fault(of="delta", injected="an upsert of two rows for one key", holds="nothing is written")
+@pytest.mark.parametrize("is_new", [False, True])
 @pytest.mark.parametrize("by_days", [False, True])
 @pytest.mark.usefixtures("way_of_upserts")
-def test_no_table_takes_two_rows_for_a_key(spark: SparkSession, tmp_path: Path, by_days: bool) -> None:
+def test_no_table_takes_two_rows_for_a_key(spark: SparkSession, tmp_path: Path, by_days: bool, is_new: bool) -> None:
     lake = lake_at(tmp_path, spark)
     stored = events_frame(spark, [{"event_id": "e1"}])
     lake.append("silver.events", stored, 1)
-    twice = lake.stage("silver.events", events_frame(spark, [{"event_id": "e1"}, {"event_id": "e1"}]))
+    twice = events_frame(spark, [{"event_id": "e2" if is_new else "e1"}] * 2).withColumn("is_new", F.lit(is_new))
+    staged = lake.stage("silver.events", twice, told=["is_new"])
+    places = [row["event_date"] for row in stored.collect()] if by_days else None
     with lake.scratch(), pytest.raises(InfrastructureError, match="two rows"):
-        lake.upsert("silver.events", twice, 2, {}, [row["event_date"] for row in stored.collect()] if by_days else None)
+        lake.upsert("silver.events", staged, 2, {}, places)
     assert (lake.batch("silver.events"), lake.count("silver.events")) == (1, 1)
 
 
