@@ -129,7 +129,7 @@ def _with_sessions(keyed: DataFrame, context: RunContext) -> DataFrame:
     so_far = visitor.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     gap_us = context.by_site(lambda site: site.session.gap_seconds).cast("bigint") * 1_000_000
     placed = keyed.withColumns({"_place": F.row_number().over(visitor), **pace.spans(visitor, context)})
-    opens = F.coalesce(~F.col("_by_client") & (F.col("_pause_us") > gap_us), F.col("_place") == 1)
+    opens = (F.col("_place") == 1) | (~F.col("_by_client") & (F.col("_pause_us") > gap_us))
 
     def place_of_last(opening: Column) -> Column:
         return F.last(F.when(opening, F.col("_place")), ignorenulls=True).over(so_far)

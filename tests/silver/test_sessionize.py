@@ -234,6 +234,17 @@ def test_pauses_between_sessions_are_no_part_of_either(spark: SparkSession, cont
     assert reasons(spark, context(), *seconds[:15], *[9000 + at for at in seconds[:15]]) == [None]
 
 
+def test_a_clients_session_is_judged_by_its_pace_too(spark: SparkSession, context: MakeContext) -> None:
+    by_client = {"shop": {"session": {"key": "client"}}}
+    chosen = context(anomalies={"max_events_per_minute": 4}, sites=by_client)
+    assert reasons(spark, chosen, -9000, 0, 10, 20, 59.999999, 60, client_session_id="c") == [None]
+    assert reasons(spark, chosen, -9000, 0, 10, 20, 30, 59.999999, client_session_id="c") == ["event_rate"]
+    seconds = [60 * n for n in range(21)]
+    assert reasons(spark, context(sites=by_client), *seconds, client_session_id="c") == ["regular_gaps"]
+    # A pause that would end another session is one of this one's.
+    assert reasons(spark, context(sites=by_client), *seconds, 9000, client_session_id="c") == [None]
+
+
 def test_an_events_own_reason_goes_before_the_sessions_pace(spark: SparkSession, context: MakeContext) -> None:
     chosen = context(anomalies={"max_events_per_minute": 2})
     flagged = {"is_bot": True, "bot_reason": "declared_bot"}
