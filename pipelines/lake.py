@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
@@ -155,7 +155,7 @@ class Lake(LakeFrames):
             self._replace_days(table, staged, batch, touched, days, patch, removed)
             return
         new, was = self.at_hand(table, staged), staged.replaced(declared.key)
-        where = ~ds.field("is_new") if "is_new" in staged.told else None
+        where = ~pc.field("is_new") if "is_new" in staged.told else None
         gone = new.to_table(columns=list(was), filter=where).rename_columns(list(was.values()))
         if removed:
             gone = pa.concat_tables([gone, removed.frame.toArrow().select(gone.column_names).cast(gone.schema)])
@@ -178,11 +178,11 @@ class Lake(LakeFrames):
         declared = contract(table)
         in_days = "true" if days is None else _on(declared.partition_by[0], days)
         key = list(declared.key)
-        gone, rows = staged.frame.select(*key), staged.rows
-        if gone.distinct().count() < rows:
-            raise InfrastructureError(f"{table}: two rows are to be written for one key")
         gone = staged.frame.where("not is_new" if "is_new" in staged.told else "true")
-        gone = gone.select(*[F.col(name).alias(of) for name, of in staged.replaced(key).items()])
+        gone, rows = gone.select(*[F.col(name).alias(of) for name, of in staged.replaced(key).items()]), staged.rows
+        for keys in (staged.frame.select(*key), gone):
+            if keys.distinct().count() < keys.count():
+                raise InfrastructureError(f"{table}: two rows are to be written for one key")
         if removed:
             gone, rows = gone.unionByName(removed.frame.select(*key)), rows + removed.rows
         others = self.read(table).where(in_days).join(sent(gone, rows), on=key, how="left_anti")

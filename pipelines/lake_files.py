@@ -18,17 +18,19 @@ from datetime import date, datetime, timedelta
 from functools import reduce
 from itertools import chain
 from operator import and_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import fs
 
 from pipelines.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _GROUP_BYTES = 16 << 20  # of a row group, as rows in memory: lines of JSON take about a tenth of it on disk
 _FILE_BYTES = 128 << 20  # on disk
@@ -278,10 +280,10 @@ def _partitions(rows: ds.Dataset, partition_by: Sequence[str]) -> list[tuple[Any
 
 
 def _in_partition(rows: ds.Dataset, fixed: dict[str, Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    where = [ds.field(name) == pa.scalar(value, schema.field(name).type) for name, value in fixed.items()]
+    where = [pc.field(name) == pa.scalar(value, schema.field(name).type) for name, value in fixed.items()]
     mine = reduce(and_, where) if where else None
     for fragment in rows.get_fragments(mine):
-        if isinstance(fragment, ds.ParquetFileFragment):  # which is of the partition
+        if hasattr(fragment, "open"):  # a file, which is of the partition
             # Not by the dataset's own reader, which reads files ahead up to 1 GB.
             parts = pq.ParquetFile(fragment.open()).iter_batches(_ROWS_AT_A_TIME)
         else:

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -26,6 +25,9 @@ from pipelines.contracts import contract
 from pipelines.delta_types import arrow_schema
 from pipelines.lake_log import LakeLog
 from pipelines.spark import for_few_rows
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 FORMAT = "delta"
 _ROWS = "_rows"
@@ -194,6 +196,8 @@ class LakeFrames(LakeLog):
 
     def at_hand(self, table: str, staged: Staged) -> ds.Dataset:
         """Staged rows for this process, to be read by partitions: many, inside `scratch`, from files."""
+        import pyarrow.dataset as ds  # here, since it takes a quarter of a start, and most starts find nothing new
+
         if staged.page is not None or not staged.rows or not self._scratch:
             return ds.dataset(staged.page if staged.page is not None else staged.frame.toArrow())
         partition_by = contract(table).partition_by

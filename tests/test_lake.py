@@ -206,6 +206,19 @@ def test_files_written_anew_say_what_is_in_them(spark: SparkSession, tmp_path: P
     assert file["min.event_time"] <= NOON[0] <= late <= file["max.event_time"]
 
 
+@pytest.mark.usefixtures("way_of_upserts")
+def test_no_two_rows_take_the_place_of_one(spark: SparkSession, tmp_path: Path) -> None:
+    lake = lake_at(tmp_path, spark)
+    lake.append("silver.events", events_frame(spark, [{"event_id": "a", "event_time": NOON[0]}]), 1)
+    moved = events_frame(spark, [{"event_id": "a", "event_time": at} for at in NOON[1:]])
+    staged = lake.stage(
+        "silver.events", moved.withColumn("was_event_utc_date", F.lit(DAY)), told=["was_event_utc_date"]
+    )
+    with lake.scratch(), pytest.raises(InfrastructureError, match="two rows"):
+        lake.upsert("silver.events", staged, 2, {}, [at.date() for at in NOON])
+    assert events_of(lake) == [("a", 5, 5, "ann")]
+
+
 @pytest.mark.fault(of="delta", injected="an upsert of two rows for one key", holds="nothing is written")
 @pytest.mark.parametrize("is_new", [False, True])
 @pytest.mark.parametrize("by_days", [False, True])

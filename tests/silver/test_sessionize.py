@@ -255,7 +255,7 @@ def test_an_events_own_reason_goes_before_the_sessions_pace(spark: SparkSession,
 
 
 def test_any_events_are_cut_and_judged_as_the_model_does(spark: SparkSession, context: MakeContext) -> None:
-    rng = random.Random(4)
+    rng = random.Random(5)
     settings = small_settings()
     settings = settings.model_copy(update={"bots": settings.bots.model_copy(update={"min_regular_gaps": 2})})
     distinct = model_sessions.deduplicate(random_events(rng, 1500), SITES, settings.privacy.key())
@@ -271,3 +271,5 @@ def test_any_events_are_cut_and_judged_as_the_model_does(spark: SparkSession, co
         tuple(row[name] for name in key): tuple(row[name] for name in BEFORE) for row in expected
     }
     assert {"event_rate", "regular_gaps"} <= {row["session_bot_reason"] for row in expected}
+    by_client = [row for row in expected if row["session_id"] == row["client_session_id"]]
+    assert "event_rate" in {row["session_bot_reason"] for row in by_client}
