@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from pyspark.sql import SparkSession
 
@@ -68,8 +68,10 @@ class Broker:
         self._producer = self._new_producer()
 
     def _new_producer(self) -> Producer:
-        # Idempotent: what is sent again keeps its place and is there once.
-        return Producer({"bootstrap.servers": self.servers, "enable.idempotence": True, "linger.ms": 0, "log_level": 0})
+        # Idempotent: what is sent again is there once. One request at a time: of a topic just made a broker may refuse
+        # the first request and take the second, and then answers the first, sent again, as one that it has.
+        options = {"enable.idempotence": True, "max.in.flight.requests.per.connection": 1, "linger.ms": 0}
+        return Producer({"bootstrap.servers": self.servers, "log_level": 0, **options})
 
     def url(self, topic: str) -> str:
         return f"kafka://{self.servers}/{topic}"
@@ -86,9 +88,13 @@ class Broker:
         self._producer = self._new_producer()  # one that does not remember how many there were
 
     def send(self, topic: str, values: Sequence[str | bytes | None], partition: int = 0) -> None:
+        refused: list[KafkaError] = []
         for value in values:
-            self._producer.produce(topic, value, partition=partition)
+            self._producer.produce(
+                topic, value, partition=partition, on_delivery=lambda error, _: error and refused.append(error)
+            )
         assert self._producer.flush(30) == 0
+        assert refused == []
 
     def expire(self, topic: str, before: int, partition: int = 0) -> None:
         """Remove records below an offset, as retention does."""
