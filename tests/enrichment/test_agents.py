@@ -158,9 +158,9 @@ def test_a_table_has_a_row_per_value_in_order() -> None:
 
 def test_an_agent_of_a_million_letters_costs_what_others_cost() -> None:
     describe(CHROME)
-    started = time.perf_counter()
+    started = time.thread_time()
     assert describe(CHROME + " (compatible; " * 80_000).browser == "Chrome"
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @given(st.text())
