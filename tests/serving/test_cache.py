@@ -62,7 +62,7 @@ def test_redis_lost_and_back_changes_no_answer(start: Start, lake: Path, redis_s
     assert api.get(PATH).headers["x-cache"] == "hit"  # from memory by now
     assert "api_redis_up 0.0" in api.client.get("/metrics").text
     redis_server.start()
-    for _ in range(200):
+    for _ in range(20):
         assert api.get(PATH).content == expected
         if in_redis(redis_server):
             return

@@ -150,7 +150,7 @@ def test_a_server_that_restarts_is_waited_for(place: Place, lake: SmallLake) -> 
     server, url = place.server, place.server.url
     server.stop()
     with ThreadPoolExecutor(1) as pool:
-        working = pool.submit(publish, lake.root, url, place.schema, tell=lambda _: None, seconds_before_retry=2)
+        working = pool.submit(publish, lake.root, url, place.schema, tell=lambda _: None, seconds_before_retry=0.5)
         time.sleep(0.5)
         server.start()
         assert len(working.result()) == 3
